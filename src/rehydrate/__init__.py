@@ -1,0 +1,1 @@
+"""rehydrate restores files from deduplicated backup stores."""

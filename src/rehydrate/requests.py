@@ -1,0 +1,185 @@
+"""What a caller asks for: files to restore, where their stubs are, and how to go about it."""
+
+import enum
+import threading
+from collections.abc import Callable, Sequence
+
+import attrs
+
+from rehydrate.values import FileExtent, ReadableBuffer
+
+__all__ = [
+    "CancelToken",
+    "Durability",
+    "FileMetadata",
+    "Links",
+    "Overwrite",
+    "OwnExtent",
+    "Recall",
+    "RestoreOptions",
+    "RestoreRequest",
+]
+
+
+class Overwrite(enum.Enum):
+    """What to do where a target exists already."""
+
+    NEVER = "never"
+    """Leave it: the file is SKIPPED_EXISTS."""
+    IF_CHANGED = "if-changed"
+    """Leave it when type, size and modification time (ns) are equal: SKIPPED_SAME."""
+    ALWAYS = "always"
+    """Replace it in one atomic step."""
+
+
+class Durability(enum.Enum):
+    """When a published file is safe from power loss; every level is safe from a killed process."""
+
+    FULL = "full"
+    """Before the call reports the file: data, name and directory are synced."""
+    BATCH = "batch"
+    """As FULL, with one file-system sync for a whole batch of files."""
+    NONE = "none"
+    """Whenever the operating system gets to it."""
+
+
+class Links(enum.Enum):
+    """What to do with symbolic links."""
+
+    SKIP = "skip"
+    """Do not create them (the default of the library)."""
+    SAFE = "safe"
+    """Create those whose target stays inside the target directory, judged by the text alone."""
+    VERBATIM = "verbatim"
+    """Create all, exactly as recorded; they are made last and never followed."""
+
+
+class Recall(enum.Enum):
+    """What to do when it is unknown whether the stub holds newer bytes than the chunk store."""
+
+    REFUSE = "refuse"
+    """Fail the file when anything hints at recalled data; the default."""
+    IGNORE = "ignore"
+    """Take the bytes of the chunk store; the result says ``recall = "unchecked"``."""
+
+
+class CancelToken:
+    """Asks a running restore to stop; safe to call from any thread and from signal handlers."""
+
+    def __init__(self) -> None:
+        """Start in the state "not cancelled"."""
+        self._event = threading.Event()
+
+    def cancel(self) -> None:
+        """Ask; the restore stops between two chunks and keeps what is staged."""
+        self._event.set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether :meth:`cancel` was called."""
+        return self._event.is_set()
+
+
+@attrs.frozen
+class OwnExtent:
+    """A range of the file that the stub itself holds: newer than the chunk store.
+
+    Attributes:
+        extent: The range in the file, bytes.
+        read: Called with ``(offset, size)`` in the file; returns exactly ``size`` bytes. Called on
+            the engine's thread after all chunks of the file are written.
+    """
+
+    extent: FileExtent
+    read: Callable[[int, int], ReadableBuffer]
+
+
+@attrs.frozen(kw_only=True)
+class FileMetadata:
+    """Metadata to put on a restored file instead of the stub's; ``None`` leaves a field alone.
+
+    Attributes:
+        mode: Permission bits, ``0o0000`` to ``0o7777``.
+        mtime_ns: Modification time, nanoseconds since 1970.
+        uid: Owner number.
+        gid: Group number.
+        xattrs: Extended attributes, ``(name, value)``; ``None`` = those of the stub.
+    """
+
+    mode: int | None = None
+    mtime_ns: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    xattrs: tuple[tuple[bytes, bytes], ...] | None = None
+
+
+@attrs.frozen
+class RestoreRequest:
+    """One file to restore.
+
+    Attributes:
+        stub: The stub as bytes, as the backup holds it; never re-read from the target.
+        target: Path relative to the target root, ``/`` between components; ``bytes`` where the
+            name is no valid text.
+        size: Size of the stub's data stream in bytes, where the source of the stub knows it.
+        metadata: Wins over what stands in place and over the stub.
+        own_data: The stub's own allocated ranges: ``None`` = unknown, ``()`` = known to be none.
+    """
+
+    stub: bytes
+    target: str | bytes
+    size: int | None = None
+    metadata: FileMetadata | None = None
+    own_data: Sequence[OwnExtent] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class RestoreOptions:
+    """How to restore; the defaults are what the command line uses, links apart.
+
+    Attributes:
+        overwrite: Policy for targets that exist.
+        checksum: With ``Overwrite.IF_CHANGED``: also compare every byte that stands there.
+        durability: When results survive power loss.
+        links: Policy for symbolic links.
+        same_permissions: Also set setuid, setgid and sticky bits and ``security.*`` attributes.
+        sparse: Turn recorded runs of zeros into holes; recorded holes always come back as holes.
+        recall: Policy for stubs that may hold newer data.
+        portable_names: Refuse names that some operating system could not hold.
+        jobs: Number of worker threads, at least 1; 0 = one for each processor, at most 8.
+        memory: Budget in bytes for buffers and plan columns; beyond it columns go to disk.
+        max_gap: Merge two reads when at most this many unneeded bytes lie between them;
+            ``None`` = the store's hint, else 4096.
+        max_read: Largest read in bytes, below 2**31; ``None`` = the store's hint, else 8 MiB.
+        max_extents: Extents accepted in an order answer, on top of 64 for each container.
+        read_timeout: Seconds that one read may take; ``None`` = what the store declares, else 300.
+        read_attempts: Consecutive failed reads after which a container is given up for this job.
+        max_file_size: Largest logical size of one file in bytes.
+        max_chunk_size: Largest chunk in bytes after decoding.
+        max_open_files: Staged files held open at the same time.
+        checkpoint_bytes: Bytes written to a file between two hints for a resume.
+        cancel: Token that stops the restore.
+        verify_written: Read every file back before it is published and compare its digest.
+    """
+
+    overwrite: Overwrite = Overwrite.IF_CHANGED
+    checksum: bool = False
+    durability: Durability = Durability.BATCH
+    links: Links = Links.SKIP
+    same_permissions: bool = False
+    sparse: bool = False
+    recall: Recall = Recall.REFUSE
+    portable_names: bool = False
+    jobs: int = attrs.field(default=0, validator=attrs.validators.ge(0))
+    memory: int = attrs.field(default=256 << 20, validator=attrs.validators.ge(16 << 20))
+    max_gap: int | None = None
+    max_read: int | None = None
+    max_extents: int = 10_000
+    read_timeout: float | None = None
+    read_attempts: int = attrs.field(default=3, validator=attrs.validators.ge(1))
+    max_file_size: int = 16 << 40
+    max_chunk_size: int = 1 << 20
+    max_open_files: int = attrs.field(default=256, validator=attrs.validators.ge(1))
+    checkpoint_bytes: int = 16 << 20
+    cancel: CancelToken | None = None
+    verify_written: bool = False
