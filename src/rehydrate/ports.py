@@ -207,7 +207,7 @@ _NOT_THERE: Final = frozenset(
 
 
 class _OpenHow(ctypes.Structure):
-    _fields_ = [  # type: ignore[mutable-override]  # noqa: RUF012 - as ctypes wants it
+    _fields_ = [  # type: ignore[mutable-override]
         ("flags", ctypes.c_uint64),
         ("mode", ctypes.c_uint64),
         ("resolve", ctypes.c_uint64),

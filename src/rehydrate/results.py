@@ -149,7 +149,7 @@ class RestoreReport:
     errors: Mapping[int, RestoreError]
     lost: Mapping[int, tuple[str, ...]] = attrs.field(factory=dict)
     unchecked: frozenset[int] = frozenset()
-    counters: ReadCounters = ReadCounters()  # noqa: RUF009 - frozen value
+    counters: ReadCounters = ReadCounters()
     notices: tuple[str, ...] = ()
 
     def __len__(self) -> int:

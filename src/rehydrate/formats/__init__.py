@@ -1,0 +1,1 @@
+"""Store formats: bytes in, values out; nothing here touches the world."""

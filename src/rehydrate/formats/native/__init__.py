@@ -1,0 +1,1 @@
+"""The native store format, byte for byte as ``docs/reference/native-format.md`` says."""

@@ -1,0 +1,301 @@
+"""Segments and manifests: how a version of a store lists its entries."""
+
+import itertools
+import json
+from collections.abc import Sequence
+from typing import Final, TypedDict
+
+import attrs
+import numpy as np
+from blake3 import blake3
+
+from rehydrate.chunks import ROW_DTYPE, Ints, Rows
+from rehydrate.errors import CorruptMetadataError, LimitError, UnsupportedFormatError
+from rehydrate.formats.native.container import parse_container_name
+from rehydrate.formats.native.layout import (
+    FORMAT_VERSION,
+    MANIFEST,
+    MANIFEST_MAGIC,
+    MANIFEST_PARTIAL,
+    SEGMENT,
+    SEGMENT_MAGIC,
+)
+from rehydrate.formats.walk import DATA, STREAM
+from rehydrate.values import MAX_OFFSET
+
+__all__ = [
+    "ContainerState",
+    "Manifest",
+    "decode_manifest",
+    "decode_segment",
+    "encode_manifest",
+    "encode_segment",
+    "manifest_name",
+    "seal_manifest",
+    "tree_key",
+    "unseal_manifest",
+]
+
+_OFFSET: Final = np.dtype("<u4")
+_DIGEST_SIZE: Final = 32
+
+
+def tree_key(path: bytes) -> bytes:
+    """Return the sort key of a path: parents come first and a directory's content is together."""
+    return path.replace(b"/", b"\0")
+
+
+def encode_segment(paths: Sequence[bytes], stubs: Sequence[bytes]) -> bytes:
+    """Return the payload of a segment record.
+
+    Args:
+        paths: Entry paths in tree order.
+        stubs: Their stubs.
+    """
+    path_bytes, stub_bytes = b"".join(paths), b"".join(stubs)
+    head = SEGMENT.pack(
+        SEGMENT_MAGIC, FORMAT_VERSION, 0, len(paths), len(path_bytes), len(stub_bytes)
+    )
+    return head + _encode_ends(paths) + _encode_ends(stubs) + path_bytes + stub_bytes
+
+
+def _encode_ends(parts: Sequence[bytes]) -> bytes:
+    return np.cumsum([len(part) for part in parts], dtype=np.uint32).astype(_OFFSET).tobytes()
+
+
+def decode_segment(payload: bytes) -> tuple[list[bytes], list[bytes]]:
+    """Return the paths and the stubs of a segment.
+
+    Raises:
+        CorruptMetadataError: The segment contradicts itself or its paths are out of order.
+        UnsupportedFormatError: It is of a newer version.
+    """
+    if len(payload) < SEGMENT.size or payload[:4] != SEGMENT_MAGIC:
+        raise CorruptMetadataError("this is no catalogue segment", code="segment.magic")
+    _, version, reserved, count, path_size, stub_size = SEGMENT.unpack_from(payload)
+    if version != FORMAT_VERSION:
+        raise UnsupportedFormatError(f"catalogue segment format {version} is not known")
+    columns_at = SEGMENT.size + 8 * count
+    if reserved or columns_at + path_size + stub_size != len(payload):
+        raise CorruptMetadataError("a catalogue segment has a wrong size", code="segment.size")
+    path_ends = _decode_ends(payload, SEGMENT.size, count, path_size)
+    stub_ends = _decode_ends(payload, SEGMENT.size + 4 * count, count, stub_size)
+    paths = _cut(payload, columns_at, path_ends)
+    keys = [tree_key(path) for path in paths]
+    if any(not first < second for first, second in itertools.pairwise(keys)):
+        raise CorruptMetadataError("the paths of a segment are out of order", code="segment.order")
+    return paths, _cut(payload, columns_at + path_size, stub_ends)
+
+
+def _decode_ends(payload: bytes, at: int, count: int, size: int) -> Ints:
+    ends = np.frombuffer(payload, _OFFSET, count, at).astype(np.int64)
+    if (count and int(ends[-1]) != size) or (not count and size) or np.any(np.diff(ends) < 0):
+        raise CorruptMetadataError("a column of a segment is damaged", code="segment.column")
+    return ends
+
+
+def _cut(payload: bytes, at: int, ends: Ints) -> list[bytes]:
+    cuts = [at, *(ends + at).tolist()]
+    return [payload[start:end] for start, end in itertools.pairwise(cuts)]
+
+
+@attrs.frozen(kw_only=True)
+class ContainerState:
+    """How far a container was written when a version was published.
+
+    Attributes:
+        kind: ``DATA`` or ``STREAM``.
+        container: Container id.
+        generation: Generation.
+        valid_length: Bytes up to the end of the last commit.
+        sequence: Number of that commit.
+        digest: Digest that the commit carries, as hexadecimal text.
+    """
+
+    kind: str
+    container: int
+    generation: int
+    valid_length: int
+    sequence: int
+    digest: str
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Manifest:
+    """One version of a store.
+
+    Attributes:
+        version: Number of the version, from 1.
+        created_ns: Start of the run, nanoseconds since 1970.
+        parent: The version before, or None.
+        source: What was backed up.
+        entries: Number of entries.
+        files: Number of regular files among them.
+        logical_bytes: Sum of the sizes of files, hard links counted once.
+        new_bytes: Bytes that this run added to data containers.
+        partial: The run has not ended (yet).
+        containers: State of all containers when it was made.
+        segments: Where the segments are (:data:`~rehydrate.chunks.ROW_DTYPE`); ``end`` = entries
+            up to and including the segment.
+        first_paths: First path of each segment, in tree order.
+    """
+
+    version: int
+    created_ns: int
+    parent: int | None
+    source: bytes
+    entries: int
+    files: int
+    logical_bytes: int
+    new_bytes: int
+    partial: bool
+    containers: tuple[ContainerState, ...]
+    segments: Rows
+    first_paths: tuple[bytes, ...]
+
+
+class _Described(TypedDict):
+    version: int
+    created_ns: int
+    parent: int | None
+    source: bytes
+    entries: int
+    files: int
+    logical_bytes: int
+    new_bytes: int
+    containers: tuple[ContainerState, ...]
+
+
+_NUMBERS: Final = ("version", "created_ns", "entries", "files", "logical_bytes", "new_bytes")
+
+
+def manifest_name(version: int) -> str:
+    """Return the file name of a version's manifest."""
+    return f"{version:08d}.rhm"
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """Return the payload of a manifest record.
+
+    Raises:
+        LimitError: A number does not fit.
+    """
+    described = {name: getattr(manifest, name) for name in _NUMBERS}
+    described["parent"] = manifest.parent
+    described["source"] = manifest.source.decode("utf-8", "surrogateescape")
+    described["containers"] = [list(attrs.astuple(state)) for state in manifest.containers]
+    text = json.dumps(described, sort_keys=True, separators=(",", ":")).encode()
+    paths = b"".join(manifest.first_paths)
+    count = len(manifest.first_paths)
+    if len(manifest.segments) != count:
+        raise LimitError("a manifest needs one first path for each segment")
+    head = MANIFEST.pack(
+        MANIFEST_MAGIC,
+        FORMAT_VERSION,
+        MANIFEST_PARTIAL if manifest.partial else 0,
+        len(text),
+        count,
+        len(paths),
+        0,
+    )
+    return head + text + manifest.segments.tobytes() + _encode_ends(manifest.first_paths) + paths
+
+
+def decode_manifest(payload: bytes) -> Manifest:
+    """Read the payload of a manifest record or file.
+
+    Raises:
+        CorruptMetadataError: It contradicts itself.
+        UnsupportedFormatError: It is of a newer version.
+    """
+    if len(payload) < MANIFEST.size or payload[:4] != MANIFEST_MAGIC:
+        raise CorruptMetadataError("this is no manifest", code="manifest.magic")
+    _, version, flags, text_size, count, path_size, reserved = MANIFEST.unpack_from(payload)
+    if version != FORMAT_VERSION:
+        raise UnsupportedFormatError(f"manifest format {version} is not known to this release")
+    rows_at = MANIFEST.size + text_size
+    ends_at = rows_at + ROW_DTYPE.itemsize * count
+    paths_at = ends_at + _OFFSET.itemsize * count
+    if reserved or flags & ~MANIFEST_PARTIAL or paths_at + path_size != len(payload):
+        raise CorruptMetadataError("a manifest has a wrong size", code="manifest.size")
+    ends = _decode_ends(payload, ends_at, count, path_size)
+    segments = np.frombuffer(payload, ROW_DTYPE, count, rows_at)
+    described = _parse_description(payload[MANIFEST.size : rows_at])
+    entries = described["entries"]
+    last = int(segments["end"][-1]) if count else 0
+    if last != entries or np.any(np.diff(segments["end"].astype(np.int64)) <= 0):
+        raise CorruptMetadataError("the segments of a manifest do not add up", code="manifest.rows")
+    return Manifest(
+        **described,
+        partial=bool(flags & MANIFEST_PARTIAL),
+        segments=segments,
+        first_paths=tuple(_cut(payload, paths_at, ends)),
+    )
+
+
+def _parse_description(text: bytes) -> _Described:
+    wrong = CorruptMetadataError("the description of a manifest is wrong", code="manifest.json")
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise wrong from error
+    if not isinstance(found, dict) or set(found) != {*_NUMBERS, "parent", "source", "containers"}:
+        raise wrong
+    parent, source, containers = found["parent"], found["source"], found["containers"]
+    if not isinstance(source, str) or not isinstance(containers, list):
+        raise wrong
+    for number in [*(found[name] for name in _NUMBERS), *([] if parent is None else [parent])]:
+        if type(number) is not int or not 0 <= number <= MAX_OFFSET:
+            raise wrong
+    try:
+        path = source.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise wrong from error
+    return _Described(
+        version=found["version"],
+        created_ns=found["created_ns"],
+        parent=parent,
+        source=path,
+        entries=found["entries"],
+        files=found["files"],
+        logical_bytes=found["logical_bytes"],
+        new_bytes=found["new_bytes"],
+        containers=tuple(_parse_state(state, wrong) for state in containers),
+    )
+
+
+def _parse_state(state: object, wrong: CorruptMetadataError) -> ContainerState:
+    shape = (str, int, int, int, int, str)
+    if not isinstance(state, list) or [type(part) for part in state] != list(shape):
+        raise wrong
+    kind, container, generation, valid_length, sequence, digest = state
+    numbers = (container, generation, valid_length, sequence)
+    if kind not in (DATA, STREAM) or not all(0 <= number <= MAX_OFFSET for number in numbers):
+        raise wrong
+    if parse_container_name(f"{container:08x}.{generation:08x}.rhc") is None:
+        raise wrong
+    return ContainerState(
+        kind=kind,
+        container=container,
+        generation=generation,
+        valid_length=valid_length,
+        sequence=sequence,
+        digest=digest,
+    )
+
+
+def seal_manifest(payload: bytes) -> bytes:
+    """Return the content of a manifest file: the payload and its BLAKE3."""
+    return payload + blake3(payload).digest()
+
+
+def unseal_manifest(data: bytes) -> bytes:
+    """Return the payload of a manifest file.
+
+    Raises:
+        CorruptMetadataError: The file is damaged.
+    """
+    payload = data[:-_DIGEST_SIZE]
+    if len(data) < _DIGEST_SIZE or blake3(payload).digest() != data[-_DIGEST_SIZE:]:
+        raise CorruptMetadataError("a manifest file is damaged", code="manifest.digest")
+    return payload
