@@ -19,8 +19,8 @@ $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	|| { echo "rehydrate needs Python 3.11 or later; say make PYTHON=/path/to/python3" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[conformance]" --group dev
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -e ".[conformance]" --group dev
 	@touch $@
 
 test: static samples docs wheel unit ## run every check there is; CI runs this
@@ -30,7 +30,7 @@ static: $(READY) ## look at the source without running it: style, types, floors,
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-cache
+	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/python tools/structure.py
 
 unit: $(READY) ## run all tests with coverage, then the coverage gate and the honesty counters

@@ -8,14 +8,13 @@ import tomllib
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import ClassVar
 
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 ROOM_WIDTH, ROOM_HEIGHT = 132, 34
-GAP, MARGIN = 14, 46
+GAP, MARGIN = 14, 30
 STYLE = (
     "text{font:13px sans-serif;fill:currentColor}"
     "rect{fill:currentColor;fill-opacity:.07;stroke:currentColor;stroke-opacity:.55}"
@@ -73,7 +72,6 @@ def picture(floors: Sequence[Sequence[str]]) -> str:
         top = GAP + row * (ROOM_HEIGHT + GAP)
         left = MARGIN + (width - 2 * MARGIN - len(floor) * (ROOM_WIDTH + GAP) + GAP) / 2
         middle = top + ROOM_HEIGHT / 2 + 5
-        parts.append(f'<text x="{width - 24}" y="{middle}">{len(floors) - row}</text>')
         for room in floor:
             parts.append(
                 f'<rect x="{left}" y="{top}" width="{ROOM_WIDTH}" height="{ROOM_HEIGHT}" rx="4"/>'
@@ -86,8 +84,6 @@ def picture(floors: Sequence[Sequence[str]]) -> str:
 
 class FloorsPicture(SphinxDirective):
     """The directive; it has no arguments."""
-
-    option_spec: ClassVar = {}
 
     def run(self) -> list[nodes.Node]:
         """Put the picture into the page.
