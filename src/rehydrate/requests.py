@@ -159,7 +159,6 @@ class RestoreOptions:
         max_open_files: Staged files held open at the same time.
         checkpoint_bytes: Bytes written to a file between two hints for a resume.
         cancel: Token that stops the restore.
-        verify_written: Read every file back before it is published and compare its digest.
     """
 
     overwrite: Overwrite = Overwrite.IF_CHANGED
@@ -182,4 +181,3 @@ class RestoreOptions:
     max_open_files: int = attrs.field(default=256, validator=attrs.validators.ge(1))
     checkpoint_bytes: int = 16 << 20
     cancel: CancelToken | None = None
-    verify_written: bool = False

@@ -205,6 +205,15 @@ class StoreFormat(Protocol):
         """Short name, such as ``"native"``."""
         ...
 
+    @property
+    def has_recall(self) -> bool:
+        """Whether stubs of this format can hold data newer than the chunk store."""
+        ...
+
+    def digest(self, data: ReadableBuffer) -> bytes:
+        """Return the digest that stream maps of this format carry, 32 bytes."""
+        ...
+
     def store_of(self, stub: bytes) -> StoreId | None:
         """Return the store that a stub belongs to; ``None`` if it is no stub of this format."""
         ...

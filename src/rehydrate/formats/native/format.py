@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from blake3 import blake3
 
 from rehydrate.chunks import ROW_DTYPE, Rows
 from rehydrate.errors import CorruptMetadataError
@@ -24,6 +25,15 @@ class NativeFormat:
     def name(self) -> str:
         """``"native"``."""
         return "native"
+
+    @property
+    def has_recall(self) -> bool:
+        """False: a native stub holds no file data."""
+        return False
+
+    def digest(self, data: ReadableBuffer) -> bytes:
+        """Return BLAKE3 of the bytes."""
+        return blake3(data).digest()
 
     def store_of(self, stub: bytes) -> StoreId | None:
         """Return the store that a native stub names."""
