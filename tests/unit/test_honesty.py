@@ -51,9 +51,27 @@ def test_growth_is_a_fault_and_shrinking_is_none() -> None:
     announced = {"noqa": 2, "skip": 1}
     assert not list(honesty.grown(Counter({"noqa": 2, "skip": 0}), announced))
     (fault,) = honesty.grown(Counter({"noqa": 3, "skip": 1}), announced)
-    assert fault.startswith("noqa: 3, announced 2")
+    assert fault.startswith("grew unannounced: noqa: 3, announced 2")
     (fault,) = honesty.grown(Counter({"xfail": 1}), announced)
-    assert fault.startswith("xfail: 1, announced 0")
+    assert fault.startswith("grew unannounced: xfail: 1, announced 0")
+
+
+@pytest.mark.parametrize(
+    ("comment", "faults"),
+    [
+        pytest.param(NOQA, 1, id="noqa-bare"),
+        pytest.param(f"{NOQA} - a reason", 0, id="noqa-explained"),
+        pytest.param(f"{IGNORE} a reason", 1, id="ignore-without-dash"),
+        pytest.param(f"{IGNORE} - a reason", 0, id="ignore-explained"),
+        pytest.param(f"{NO_COVER} - a reason", 0, id="no-cover-explained"),
+        pytest.param(f"{IGNORE}  {NOQA} - a reason", 1, id="two-with-one-reason"),
+        pytest.param("# why - not", 0, id="plain-comment"),
+    ],
+)
+def test_line_left_alone_needs_a_reason(comment: str, faults: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.py"
+    path.write_text(f"x = 1  {comment}\n", encoding="utf-8")
+    assert len(list(honesty.unexplained([path]))) == faults
 
 
 def test_unannounced_growth_fails_the_check(
@@ -62,7 +80,7 @@ def test_unannounced_growth_fails_the_check(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "src").mkdir()
     (tmp_path / "tools").mkdir()
-    (tmp_path / "src" / "a.py").write_text(f"x = 1  {NOQA}\n")
+    (tmp_path / "src" / "a.py").write_text(f"x = 1  {NOQA} - why\n")
     for announced, code in [(0, 1), (1, 0)]:
         (tmp_path / "tools" / "honesty.json").write_text(json.dumps({"noqa": announced}))
         assert honesty.main([]) == code
