@@ -20,6 +20,7 @@ project_copyright = f"2026, {author}"
 
 extensions = [
     "autodoc_text",
+    "command_help",
     "external_names",
     "floors_picture",
     "myst_parser",
