@@ -48,7 +48,7 @@ class Files(Protocol):
         """Return the status of a name, links not followed."""
         ...
 
-    def listdir(self, fd: int) -> list[str]:
+    def listdir(self, fd: int, /) -> list[str]:
         """Return the names in an open directory."""
         ...
 
@@ -236,7 +236,6 @@ class SystemFiles:
     open = staticmethod(os.open)
     close = staticmethod(os.close)
     fstat = staticmethod(os.fstat)
-    listdir = staticmethod(os.listdir)
     ftruncate = staticmethod(os.ftruncate)
     rename = staticmethod(os.replace)
     if sys.platform != "win32":
@@ -268,6 +267,10 @@ class SystemFiles:
         self._renameat2 = _has("renameat2")
         self._syncfs = _has("syncfs") and _kernel() >= (5, 8)
         self._fallocate = _has("fallocate")
+
+    def listdir(self, fd: int, /) -> list[str]:
+        """``fdopendir`` and ``readdir``."""
+        return os.listdir(fd)
 
     def open_beneath(self, path: bytes, flags: int, dir_fd: int) -> int:
         """``openat2`` with RESOLVE_BENEATH and NO_SYMLINKS; else one component after another."""

@@ -1,0 +1,1 @@
+"""What a native store holds: versions, entries, selection, verification."""

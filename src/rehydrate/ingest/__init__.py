@@ -1,0 +1,1 @@
+"""The writing side: source trees become versions of a native store."""
