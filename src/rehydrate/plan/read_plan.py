@@ -309,7 +309,10 @@ def _plan(document: object) -> ReadPlan:
         msg = f"the key 'format' must say {FORMAT!r}"
         raise ValueError(msg)
     version = document.get("version")
-    if type(version) is int and version != VERSION:
+    if type(version) is not int:
+        msg = "the key 'version' must be a number"
+        raise ValueError(msg)
+    if version != VERSION:
         msg = f"a saved plan of version {version}; this release reads version {VERSION}"
         raise UnsupportedFormatError(msg, code="plan.version")
     names = [attribute.name for attribute in attrs.fields(ReadPlan)]
