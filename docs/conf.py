@@ -57,7 +57,7 @@ autodoc_default_options = {"members": True}
 python_use_unqualified_type_names = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
-napoleon_use_ivar = True
+napoleon_use_ivar = False
 napoleon_use_rtype = False  # the signature has the type
 
 doctest_global_setup = "import rehydrate"
