@@ -148,6 +148,19 @@ class RestoreError(Exception):
         self.length = length if self.length is None else self.length
         return self
 
+    def for_file(self, file: str) -> Self:
+        """Return a copy of the error for one of the files that it touches.
+
+        Args:
+            file: Relative target path.
+        """
+        copied = type(self).__new__(type(self))
+        copied.args = self.args
+        copied.__dict__.update(self.__dict__)
+        copied.__cause__ = self.__cause__
+        copied.file = file
+        return copied
+
     def as_record(self) -> dict[str, str | int | bool | None]:
         """Return the fields as a flat mapping, as ``--json`` prints them."""
         return {
@@ -192,7 +205,9 @@ class ShortReadError(StoreError):
 
     def __init__(self, message: str, *, wanted: int, got: int, container: str, offset: int) -> None:
         """Keep both counts beside the place."""
-        super().__init__(message, container=container, offset=offset, length=wanted)
+        super().__init__(
+            message, container=container, offset=offset, length=wanted, retryable=True
+        )
         self.wanted = wanted
         self.got = got
 

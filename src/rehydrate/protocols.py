@@ -19,6 +19,7 @@ __all__ = [
     "CatalogueEntry",
     "DeclaresConcurrency",
     "DeclaresReadHints",
+    "DeclaresStore",
     "DeclaresTimeouts",
     "ListsContainers",
     "OrdersContainers",
@@ -172,6 +173,16 @@ class DeclaresReadHints(Protocol):
     @property
     def max_read(self) -> int:
         """Largest sensible read in bytes, 1 to 2**31 - 1."""
+        ...
+
+
+@runtime_checkable
+class DeclaresStore(Protocol):
+    """Optional: which chunk store this is, so that stubs of another one are told at once."""
+
+    @property
+    def store_id(self) -> StoreId | None:
+        """Identity of the store; None = not known."""
         ...
 
 

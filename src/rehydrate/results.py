@@ -45,11 +45,13 @@ class FileStatus(enum.IntEnum):
     """Not restored because the job was cancelled; what is staged is kept."""
     FAILED = 8
     """Not restored; ``error`` says why, and what stood at the target is intact."""
+    SKIPPED_LINK = 9
+    """A symbolic link, and the policy is not to create any."""
 
 
 GOOD: Final = frozenset(
     {FileStatus.RESTORED, FileStatus.SKIPPED_SAME, FileStatus.SKIPPED_EXISTS,
-     FileStatus.NOT_DEDUPLICATED, FileStatus.STORE_VERSION}
+     FileStatus.SKIPPED_LINK, FileStatus.NOT_DEDUPLICATED, FileStatus.STORE_VERSION}
 )  # fmt: skip
 
 

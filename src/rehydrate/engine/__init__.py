@@ -1,0 +1,1 @@
+"""The engine: the only room where store, formats, plan and staging meet."""

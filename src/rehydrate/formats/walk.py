@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from rehydrate.chunks import Bools, Ints, Rows
 from rehydrate.errors import RestoreError
-from rehydrate.values import ReadableBuffer, StoreId, StorePath
+from rehydrate.values import ReadableBuffer, StorePath
 
 __all__ = [
     "DATA",
@@ -214,8 +214,8 @@ class StoreFormat(Protocol):
         """Return the digest that stream maps of this format carry, 32 bytes."""
         ...
 
-    def store_of(self, stub: bytes) -> StoreId | None:
-        """Return the store that a stub belongs to; ``None`` if it is no stub of this format."""
+    def store_key(self, stub: bytes) -> bytes | None:
+        """Return the 16 bytes of the store's identity; None if this is no stub of the format."""
         ...
 
     def decode_stubs(self, stubs: Sequence[bytes], limits: Limits) -> StubTable:
@@ -230,8 +230,9 @@ class StoreFormat(Protocol):
         """
         ...
 
-    def map_size_of(self, row: np.void) -> int:
-        """Return the payload size of the stream-map record that a part row refers to."""
+    @property
+    def map_overhead(self) -> int:
+        """Bytes of a stream-map record that are not payload; maps are stored plain."""
         ...
 
     def container_path(self, kind: str, container: int, generation: int) -> StorePath:

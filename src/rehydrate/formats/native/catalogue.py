@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections.abc import Sequence
 from typing import Final, TypedDict
 
@@ -11,12 +12,18 @@ from blake3 import blake3
 
 from rehydrate.chunks import ROW_DTYPE, Ints, Rows
 from rehydrate.errors import CorruptMetadataError, LimitError, UnsupportedFormatError
-from rehydrate.formats.native.container import parse_container_name
+from rehydrate.formats.native.container import load_json
 from rehydrate.formats.native.layout import (
     FORMAT_VERSION,
+    HEADER_SIZE,
     MANIFEST,
     MANIFEST_MAGIC,
     MANIFEST_PARTIAL,
+    MAX_ENTRY_SEGMENT,
+    MAX_MANIFEST,
+    MAX_PATH,
+    MAX_SEGMENT,
+    RECORD_SIZE,
     SEGMENT,
     SEGMENT_MAGIC,
 )
@@ -30,6 +37,7 @@ __all__ = [
     "decode_segment",
     "encode_manifest",
     "encode_segment",
+    "is_entry_path",
     "manifest_name",
     "seal_manifest",
     "tree_key",
@@ -38,11 +46,19 @@ __all__ = [
 
 _OFFSET: Final = np.dtype("<u4")
 _DIGEST_SIZE: Final = 32
+ROW: Final = ROW_DTYPE.itemsize
+_HEX_DIGEST: Final = re.compile("[0-9a-f]{64}")
+_ENTRY_PATH: Final = re.compile(rb"(?!\.{1,2}(?:/|\Z))[^/\0]+(?:/(?!\.{1,2}(?:/|\Z))[^/\0]+)*")
 
 
 def tree_key(path: bytes) -> bytes:
     """Return the sort key of a path: parents come first and a directory's content is together."""
     return path.replace(b"/", b"\0")
+
+
+def is_entry_path(path: bytes) -> bool:
+    """Tell whether a path can be that of an entry: relative, without empty or dotted parts."""
+    return len(path) <= MAX_PATH and _ENTRY_PATH.fullmatch(path) is not None
 
 
 def encode_segment(paths: Sequence[bytes], stubs: Sequence[bytes]) -> bytes:
@@ -51,12 +67,20 @@ def encode_segment(paths: Sequence[bytes], stubs: Sequence[bytes]) -> bytes:
     Args:
         paths: Entry paths in tree order.
         stubs: Their stubs.
+
+    Raises:
+        LimitError: A reader would refuse it: too many bytes, or a path that is none.
     """
+    if not paths or not all(map(is_entry_path, paths)):
+        raise LimitError("a catalogue segment needs entries with relative paths")
     path_bytes, stub_bytes = b"".join(paths), b"".join(stubs)
     head = SEGMENT.pack(
         SEGMENT_MAGIC, FORMAT_VERSION, 0, len(paths), len(path_bytes), len(stub_bytes)
     )
-    return head + _encode_ends(paths) + _encode_ends(stubs) + path_bytes + stub_bytes
+    encoded = head + _encode_ends(paths) + _encode_ends(stubs) + path_bytes + stub_bytes
+    if len(encoded) > (MAX_SEGMENT if len(paths) > 1 else MAX_ENTRY_SEGMENT):
+        raise LimitError(f"a catalogue segment of {len(encoded)} bytes is too large")
+    return encoded
 
 
 def _encode_ends(parts: Sequence[bytes]) -> bytes:
@@ -76,20 +100,34 @@ def decode_segment(payload: bytes) -> tuple[list[bytes], list[bytes]]:
     if version != FORMAT_VERSION:
         raise UnsupportedFormatError(f"catalogue segment format {version} is not known")
     columns_at = SEGMENT.size + 8 * count
-    if reserved or columns_at + path_size + stub_size != len(payload):
+    if (
+        reserved
+        or not count
+        or columns_at + path_size + stub_size != len(payload)
+        or len(payload) > (MAX_SEGMENT if count > 1 else MAX_ENTRY_SEGMENT)
+    ):
         raise CorruptMetadataError("a catalogue segment has a wrong size", code="segment.size")
     path_ends = _decode_ends(payload, SEGMENT.size, count, path_size)
     stub_ends = _decode_ends(payload, SEGMENT.size + 4 * count, count, stub_size)
     paths = _cut(payload, columns_at, path_ends)
+    _check_paths(paths, "segment")
+    return paths, _cut(payload, columns_at + path_size, stub_ends)
+
+
+def _check_paths(paths: Sequence[bytes], where: str) -> None:
+    if not all(map(is_entry_path, paths)):
+        raise CorruptMetadataError(f"a path of a {where} is none", code=f"{where}.path")
     keys = [tree_key(path) for path in paths]
     if any(not first < second for first, second in itertools.pairwise(keys)):
-        raise CorruptMetadataError("the paths of a segment are out of order", code="segment.order")
-    return paths, _cut(payload, columns_at + path_size, stub_ends)
+        raise CorruptMetadataError(
+            f"the paths of a {where} are out of order", code=f"{where}.order"
+        )
 
 
 def _decode_ends(payload: bytes, at: int, count: int, size: int) -> Ints:
     ends = np.frombuffer(payload, _OFFSET, count, at).astype(np.int64)
-    if (count and int(ends[-1]) != size) or (not count and size) or np.any(np.diff(ends) < 0):
+    last = int(ends[-1]) if count else 0
+    if last != size or np.any(np.diff(ends) < 0):
         raise CorruptMetadataError("a column of a segment is damaged", code="segment.column")
     return ends
 
@@ -189,6 +227,8 @@ def encode_manifest(manifest: Manifest) -> bytes:
     count = len(manifest.first_paths)
     if len(manifest.segments) != count:
         raise LimitError("a manifest needs one first path for each segment")
+    if len(text) + len(paths) + (ROW + 4) * count > MAX_MANIFEST - MANIFEST.size:
+        raise LimitError("a manifest is too large")
     head = MANIFEST.pack(
         MANIFEST_MAGIC,
         FORMAT_VERSION,
@@ -214,31 +254,51 @@ def decode_manifest(payload: bytes) -> Manifest:
     if version != FORMAT_VERSION:
         raise UnsupportedFormatError(f"manifest format {version} is not known to this release")
     rows_at = MANIFEST.size + text_size
-    ends_at = rows_at + ROW_DTYPE.itemsize * count
+    ends_at = rows_at + ROW * count
     paths_at = ends_at + _OFFSET.itemsize * count
-    if reserved or flags & ~MANIFEST_PARTIAL or paths_at + path_size != len(payload):
+    if (
+        reserved
+        or flags & ~MANIFEST_PARTIAL
+        or paths_at + path_size != len(payload)
+        or len(payload) > MAX_MANIFEST
+    ):
         raise CorruptMetadataError("a manifest has a wrong size", code="manifest.size")
     ends = _decode_ends(payload, ends_at, count, path_size)
     segments = np.frombuffer(payload, ROW_DTYPE, count, rows_at)
     described = _parse_description(payload[MANIFEST.size : rows_at])
-    entries = described["entries"]
-    last = int(segments["end"][-1]) if count else 0
-    if last != entries or np.any(np.diff(segments["end"].astype(np.int64)) <= 0):
-        raise CorruptMetadataError("the segments of a manifest do not add up", code="manifest.rows")
+    _check_segments(segments, described["entries"])
+    first_paths = tuple(_cut(payload, paths_at, ends))
+    _check_paths(first_paths, "manifest")
     return Manifest(
         **described,
         partial=bool(flags & MANIFEST_PARTIAL),
         segments=segments,
-        first_paths=tuple(_cut(payload, paths_at, ends)),
+        first_paths=first_paths,
     )
+
+
+def _check_segments(rows: Rows, entries: int) -> None:
+    """Check where the segments of a version are; ``end`` counts entries."""
+    ends = rows["end"]
+    last = int(ends[-1]) if len(rows) else 0
+    sizes = rows["length"].astype(np.int64) - RECORD_SIZE
+    if (
+        last != entries
+        # Unsigned numbers are compared, as their differences would wrap.
+        or np.any(ends[1:] <= ends[:-1])
+        or np.any(ends[:1] == 0)
+        or np.any(rows["container"] == 0)
+        or np.any(rows["generation"] == 0)
+        or np.any(rows["local_id"] == 0)
+        or np.any(rows["offset"] > MAX_OFFSET - (MAX_ENTRY_SEGMENT + RECORD_SIZE))
+        or np.any((sizes <= 0) | (sizes > MAX_ENTRY_SEGMENT))
+    ):
+        raise CorruptMetadataError("the segments of a manifest do not add up", code="manifest.rows")
 
 
 def _parse_description(text: bytes) -> _Described:
     wrong = CorruptMetadataError("the description of a manifest is wrong", code="manifest.json")
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise wrong from error
+    found = load_json(text, "manifest")
     if not isinstance(found, dict) or set(found) != {*_NUMBERS, "parent", "source", "containers"}:
         raise wrong
     parent, source, containers = found["parent"], found["source"], found["containers"]
@@ -247,10 +307,15 @@ def _parse_description(text: bytes) -> _Described:
     for number in [*(found[name] for name in _NUMBERS), *([] if parent is None else [parent])]:
         if type(number) is not int or not 0 <= number <= MAX_OFFSET:
             raise wrong
+    if not found["version"] > 0 or (parent is not None and not 0 < parent < found["version"]):
+        raise wrong
     try:
         path = source.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:
         raise wrong from error
+    states = tuple(_parse_state(state, wrong) for state in containers)
+    if len({(state.kind, state.container, state.generation) for state in states}) != len(states):
+        raise wrong
     return _Described(
         version=found["version"],
         created_ns=found["created_ns"],
@@ -260,7 +325,7 @@ def _parse_description(text: bytes) -> _Described:
         files=found["files"],
         logical_bytes=found["logical_bytes"],
         new_bytes=found["new_bytes"],
-        containers=tuple(_parse_state(state, wrong) for state in containers),
+        containers=states,
     )
 
 
@@ -269,10 +334,11 @@ def _parse_state(state: object, wrong: CorruptMetadataError) -> ContainerState:
     if not isinstance(state, list) or [type(part) for part in state] != list(shape):
         raise wrong
     kind, container, generation, valid_length, sequence, digest = state
-    numbers = (container, generation, valid_length, sequence)
-    if kind not in (DATA, STREAM) or not all(0 <= number <= MAX_OFFSET for number in numbers):
+    if kind not in (DATA, STREAM) or not 0 <= sequence < 1 << 63 or valid_length > MAX_OFFSET:
         raise wrong
-    if parse_container_name(f"{container:08x}.{generation:08x}.rhc") is None:
+    if not 0 < container < 1 << 32 or not 0 < generation < 1 << 32:
+        raise wrong
+    if valid_length < HEADER_SIZE or _HEX_DIGEST.fullmatch(digest) is None:
         raise wrong
     return ContainerState(
         kind=kind,

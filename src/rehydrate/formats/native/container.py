@@ -10,6 +10,7 @@ from blake3 import blake3
 
 from rehydrate.errors import CorruptMetadataError, LimitError, UnsupportedFormatError
 from rehydrate.formats.native.layout import (
+    ALIGNMENT,
     COMMIT,
     CONTAINER_HEADER,
     CONTAINER_MAGIC,
@@ -38,6 +39,7 @@ __all__ = [
     "container_path",
     "encode_commit",
     "encode_header",
+    "load_json",
     "parse_commit",
     "parse_container_header",
     "parse_container_name",
@@ -50,6 +52,8 @@ EXTENSION: Final = ".rhc"
 Configuration: TypeAlias = Mapping[str, "str | int | bool | Configuration"]
 """Configuration of a store: JSON of strings, numbers, booleans and objects."""
 
+_DEEPEST_CONFIGURATION: Final = 4
+_MOST_DIGITS: Final = 20
 _KINDS: Final = {DATA: DATA_CONTAINER, STREAM: STREAM_CONTAINER}
 
 
@@ -115,8 +119,10 @@ def encode_header(header: ContainerHeader) -> bytes:
 
     Raises:
         LimitError: The configuration does not fit.
+        CorruptMetadataError: It holds what a reader would refuse.
     """
     text = json.dumps(dict(header.configuration), sort_keys=True, separators=(",", ":")).encode()
+    _parse_configuration(text)
     fixed = CONTAINER_HEADER.pack(
         TOMBSTONE_MAGIC if header.tombstone else CONTAINER_MAGIC,
         FORMAT_VERSION,
@@ -201,12 +207,66 @@ def _refuse_unknown_features(incompat: int) -> None:
 
 
 def _parse_configuration(text: bytes) -> Configuration:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CorruptMetadataError("a store configuration is no JSON") from error
+    found = load_json(text, "store configuration")
     if not isinstance(found, dict):
-        raise CorruptMetadataError("a store configuration is no JSON object")
+        raise CorruptMetadataError("a store configuration is no object", code="json.type")
+    _check_settings(found, _DEEPEST_CONFIGURATION)
+    return found
+
+
+def _check_settings(settings: Mapping[str, object], depth: int) -> None:
+    for name, value in settings.items():
+        if not isinstance(value, str | int | dict) or not depth:
+            raise CorruptMetadataError(
+                "a store configuration holds more than text, numbers and objects", code="json.type"
+            )
+        _check_text(name)
+        if isinstance(value, str):
+            _check_text(value)
+        elif isinstance(value, dict):
+            _check_settings(value, depth - 1)
+        elif abs(value) > MAX_OFFSET:
+            raise CorruptMetadataError("a setting of a store is too large", code="json.number")
+
+
+def _check_text(text: str) -> None:
+    """Refuse half of a surrogate pair: it could be written nowhere as UTF-8."""
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise CorruptMetadataError("a store configuration holds no valid text", code="json.text")
+
+
+def load_json(text: bytes, what: str) -> object:
+    """Read JSON as this format allows it: UTF-8, whole numbers, no name twice in an object.
+
+    Args:
+        text: The bytes.
+        what: What it is, for the message.
+
+    Raises:
+        CorruptMetadataError: It is no such JSON.
+    """
+    try:
+        return json.loads(
+            text.decode(),
+            object_pairs_hook=_unique,
+            parse_int=_whole_number,
+            parse_float=_whole_number,
+            parse_constant=_whole_number,
+        )
+    except (ValueError, RecursionError) as error:
+        raise CorruptMetadataError(f"a {what} is no JSON", code="json.syntax") from error
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError("a number is too long")
+    return int(digits)
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name comes twice")
     return found
 
 
@@ -283,7 +343,15 @@ def parse_commit(header: RecordHeader, payload: ReadableBuffer, offset: int) -> 
     store, container, generation, sequence, end, records, previous, digest = COMMIT.unpack_from(
         data
     )
-    if end != offset + header.length or end % PAGE or previous >= offset:
+    if (
+        end != offset + header.length
+        or end % PAGE
+        or previous >= offset
+        or (previous and (previous < HEADER_SIZE or previous % ALIGNMENT))
+        or (sequence == 1) != (previous == 0)
+        or not container * generation * sequence
+        or records > end // RECORD_SIZE
+    ):
         raise CorruptMetadataError("a commit record stands in the wrong place", code="commit.place")
     return Commit(
         store=uuid.UUID(bytes=store),

@@ -11,9 +11,9 @@ from rehydrate.formats.native.container import container_path
 from rehydrate.formats.native.layout import KIND_CHUNK, KIND_STREAM_MAP, RECORD_SIZE
 from rehydrate.formats.native.record import NativeDecoder
 from rehydrate.formats.native.repair import NativeScanner, repair
-from rehydrate.formats.native.stub import decode_stubs, store_of
+from rehydrate.formats.native.stub import decode_stubs, store_key
 from rehydrate.formats.walk import DATA, Limits, RecordDecoder, RecordRef, StubTable, Walk
-from rehydrate.values import ReadableBuffer, StoreId, StorePath
+from rehydrate.values import ReadableBuffer, StorePath
 
 __all__ = ["NATIVE", "NativeFormat"]
 
@@ -35,9 +35,9 @@ class NativeFormat:
         """Return BLAKE3 of the bytes."""
         return blake3(data).digest()
 
-    def store_of(self, stub: bytes) -> StoreId | None:
+    def store_key(self, stub: bytes) -> bytes | None:
         """Return the store that a native stub names."""
-        return store_of(stub)
+        return store_key(stub)
 
     def decode_stubs(self, stubs: Sequence[bytes], limits: Limits) -> StubTable:
         """Decode stubs into columns."""
@@ -51,9 +51,10 @@ class NativeFormat:
         rows: Rows = np.frombuffer(view, ROW_DTYPE)
         return rows
 
-    def map_size_of(self, row: np.void) -> int:
-        """Return the payload size: stream maps are stored plain, without extension."""
-        return int(row["length"]) - RECORD_SIZE
+    @property
+    def map_overhead(self) -> int:
+        """Size of a record header: stream maps are stored plain, without extension."""
+        return RECORD_SIZE
 
     def container_path(self, kind: str, container: int, generation: int) -> StorePath:
         """Return the path of a container: its kind is its folder."""

@@ -100,6 +100,8 @@ MAP_PARTS: Final = 2
 MAX_INLINE_ROWS: Final = 4
 MAX_PART_ROWS: Final = 262_144
 """Rows in one stream-map record: 16 MiB."""
+MAX_PARTS: Final = 8192
+"""Stream-map records of one file."""
 PROPERTY: Final = struct.Struct("<HHI")
 """type, flags (zero), length of the value; the value follows, padded with zeros to 8."""
 PROPERTY_LINK_TEXT: Final = 1
@@ -109,20 +111,38 @@ PROPERTY_MUST_KNOW: Final = 0x8000
 XATTR: Final = struct.Struct("<HHI")
 """length of the name, zero, length of the value; name and value follow, not padded."""
 MAX_XATTRS: Final = 1024
+MAX_XATTR_NAME: Final = 255
+MAX_XATTR_BYTES: Final = 64 << 10
+"""Bytes of the value of an attributes property: all names and values with their heads."""
+MAX_LINK_TEXT: Final = 32 << 10
 
 SEGMENT: Final = struct.Struct("<4sHHIII")
 """magic, version, reserved, entries, bytes of paths, bytes of stubs. 20 bytes, then offsets."""
 MAX_SEGMENT: Final = 64 << 10
+"""Bytes of a segment with more than one entry."""
+MAX_ENTRY_SEGMENT: Final = 1 << 20
+"""Bytes of a segment with one entry."""
+MAX_PATH: Final = 32 << 10
+"""Bytes of the path of an entry."""
 
 MANIFEST: Final = struct.Struct("<4sHHIIII")
 """magic, version, flags, bytes of JSON, segments, bytes of first paths, reserved. 24 bytes."""
 MANIFEST_PARTIAL: Final = 0x0001
 
+MAX_MANIFEST: Final = 64 << 20
+"""Bytes of the payload of a manifest."""
+
 TOMBSTONE_ENTRY: Final = struct.Struct("<IIQIIQ")
-"""container, generation, offset, record length, local id in the new place, reserved (zero)."""
+"""container, generation, offset, record length, local id in the new place, check. The check covers
+the entry's own place (:data:`PLACE`, with the salt of the tombstone) and the fields before it."""
+TOMBSTONE_CHECKED: Final = TOMBSTONE_ENTRY.size - 8
 
 MAX_RECORD_SIZE: Final = 64 << 20
-"""Stored bytes of one record."""
+"""Stored bytes of one record, and its bytes after decoding."""
+MAX_CONTAINER: Final = 4 << 30
+"""Bytes of a container that a record walk looks at."""
+MAX_ZSTD_WINDOW: Final = 8 << 20
+"""Largest window of a zstd frame that is accepted."""
 
 # CRC-64/NVME, check value of b"123456789" 0xAE8B14860A799888 (NVM Express NVM Command Set 1.0).
 _CRC64: Final = anycrc.Model("CRC64-NVME")

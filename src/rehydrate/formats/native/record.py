@@ -14,9 +14,14 @@ from rehydrate.formats.native.layout import (
     COMPRESSION_ZSTD,
     DIGEST_BLAKE3,
     DIGEST_NONE,
+    FLAG_SEALED,
     KIND_CHUNK,
     KIND_COMMIT,
+    KIND_MANIFEST,
+    KIND_SEGMENT,
+    KIND_STREAM_MAP,
     MAX_RECORD_SIZE,
+    MAX_ZSTD_WINDOW,
     PLACE,
     RECORD,
     RECORD_MAGIC,
@@ -25,9 +30,11 @@ from rehydrate.formats.native.layout import (
 )
 from rehydrate.values import ReadableBuffer
 
-__all__ = ["NativeDecoder", "Place", "RecordHeader", "encode_record", "parse_header"]
+__all__ = ["NativeDecoder", "Place", "RecordHeader", "encode_record", "parse_header", "place_check"]
 
 NO_DIGEST: Final = bytes(32)
+_PLAIN_KINDS: Final = (KIND_STREAM_MAP, KIND_COMMIT)
+_KNOWN_KINDS: Final = (KIND_CHUNK, KIND_SEGMENT, KIND_MANIFEST, *_PLAIN_KINDS)
 
 
 @attrs.frozen
@@ -133,12 +140,13 @@ def encode_record(
         crc64(stored),
         0,
     )[:CHECKED_SIZE]
-    return header + _check(place, header, b"").to_bytes(8, "little")
+    return header + place_check(place, header).to_bytes(8, "little")
 
 
-def _check(place: Place, header: bytes, extension: bytes) -> int:
+def place_check(place: Place, data: bytes) -> int:
+    """Return the CRC-64 that ties ``data`` to its place."""
     start = PLACE.pack(place.salt, place.container, place.generation, place.offset)
-    return crc64(start + header + extension)
+    return crc64(start + data)
 
 
 def parse_header(data: ReadableBuffer, place: Place) -> RecordHeader:
@@ -163,16 +171,9 @@ def parse_header(data: ReadableBuffer, place: Place) -> RecordHeader:
     if header_size < RECORD_SIZE or header_size % ALIGNMENT or len(view) < header_size:
         raise CorruptMetadataError("a record header has a wrong size", code="record.header-size")
     extension = bytes(view[RECORD_SIZE:header_size])
-    if check != _check(place, bytes(view[:CHECKED_SIZE]), extension):
+    if check != place_check(place, bytes(view[:CHECKED_SIZE]) + extension):
         raise CorruptMetadataError("a record header fails its check", code="record.check")
-    if cipher or slot or digest_kind > DIGEST_BLAKE3:
-        raise UnsupportedFormatError(
-            f"record uses cipher {cipher}, key slot {slot}, digest kind {digest_kind}: encryption "
-            "is not supported by this release"
-        )
-    if stored_size > MAX_RECORD_SIZE:
-        raise CorruptMetadataError("a record is larger than allowed", code="record.size")
-    return RecordHeader(
+    header = RecordHeader(
         header_size,
         kind,
         flags,
@@ -186,6 +187,35 @@ def parse_header(data: ReadableBuffer, place: Place) -> RecordHeader:
         payload_crc,
         check,
     )
+    if stored_size > MAX_RECORD_SIZE or logical_size > MAX_RECORD_SIZE:
+        raise CorruptMetadataError("a record is larger than allowed", code="record.size")
+    # A walk steps over a kind that it does not know, so nothing more is asked of it.
+    if kind in _KNOWN_KINDS:
+        _check_fields(header, slot)
+    return header
+
+
+def _check_fields(header: RecordHeader, slot: int) -> None:
+    """Refuse what this release cannot read, and what no writer makes."""
+    is_commit = header.kind == KIND_COMMIT
+    if header.cipher or slot or header.digest_kind > DIGEST_BLAKE3:
+        raise UnsupportedFormatError(
+            f"record uses cipher {header.cipher}, key slot {slot}, digest kind "
+            f"{header.digest_kind}: encryption is not supported by this release"
+        )
+    if header.compression > COMPRESSION_ZSTD:
+        raise UnsupportedFormatError(f"compression {header.compression} is not known")
+    if header.flags & ~(FLAG_SEALED if is_commit else 0):
+        raise UnsupportedFormatError(f"record flags {header.flags:#04x} are not known")
+    plain = header.compression == COMPRESSION_NONE
+    if (
+        (plain and header.stored_size != header.logical_size)
+        or (not plain and header.kind in _PLAIN_KINDS)
+        or (header.digest_kind == DIGEST_NONE) != is_commit
+        or (header.local_id == 0) != is_commit
+        or (is_commit and header.digest != NO_DIGEST)
+    ):
+        raise CorruptMetadataError("a record header contradicts itself", code="record.fields")
 
 
 class NativeDecoder:
@@ -200,7 +230,7 @@ class NativeDecoder:
         """Make a decoder for records of ``kind``."""
         self._kind = kind
         self._decompress = zstandard.ZstdDecompressor().decompress
-        self._content_size = zstandard.frame_content_size
+        self._frame_parameters = zstandard.get_frame_parameters
         self._unpack = RECORD.unpack_from
 
     def decode(
@@ -240,8 +270,13 @@ class NativeDecoder:
         # The binding trusts the size in the frame and ignores its own limit then, so the frame is
         # asked first: it must state exactly the size that the stream map claims.
         try:
-            if self._content_size(stored) != logical_size:
+            frame = self._frame_parameters(stored)
+            if frame.content_size != logical_size:
                 raise ChunkMismatchError("a zstd frame states another size", code="zstd.frame")
+            if frame.window_size > MAX_ZSTD_WINDOW or frame.dict_id:
+                raise ChunkMismatchError(
+                    "a zstd frame needs a dictionary or too much memory", code="zstd.frame"
+                )
             return self._decompress(stored, allow_extra_data=False)
         except zstandard.ZstdError as error:
             raise ChunkMismatchError(f"zstd: {error}", code="zstd.frame") from error

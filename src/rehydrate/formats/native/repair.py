@@ -1,10 +1,11 @@
 """Finding a record that is not (whole) at its place, and walking a container record by record."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 
-from rehydrate.errors import CorruptMetadataError, FormatError, RestoreError
+import numpy as np
+
+from rehydrate.errors import CorruptMetadataError, FormatError
 from rehydrate.formats.native.container import (
     ContainerHeader,
     container_path,
@@ -12,16 +13,18 @@ from rehydrate.formats.native.container import (
     parse_container_name,
 )
 from rehydrate.formats.native.layout import (
-    ALIGNMENT,
     HEADER_SIZE,
     KIND_CHUNK,
     KIND_STREAM_MAP,
+    MAX_CONTAINER,
     RECORD,
     RECORD_MAGIC,
     RECORD_SIZE,
+    TOMBSTONE_CHECKED,
     TOMBSTONE_ENTRY,
+    align,
 )
-from rehydrate.formats.native.record import NativeDecoder
+from rehydrate.formats.native.record import NativeDecoder, place_check
 from rehydrate.formats.walk import (
     DATA,
     Answer,
@@ -31,13 +34,22 @@ from rehydrate.formats.walk import (
     Scan,
     Walk,
 )
-from rehydrate.values import StorePath
+from rehydrate.values import MAX_OFFSET, StorePath
 
 __all__ = ["NativeScanner", "repair"]
 
 # How far behind the place of the reference a record walk looks: a container is sealed soon after
 # its capacity, and a record is at most 64 MiB.
 _SCAN_SLACK: Final = 128 << 20
+_MOST_GENERATIONS: Final = 8
+"""A listing may be wrong or hostile, and each generation costs a walk of a whole container."""
+_MOST_TRIES: Final = 8
+"""Records that claim to be the wanted one, are whole, and have other bytes."""
+_WORD: Final = np.dtype("<u8")
+_MAGIC: Final = np.uint64(int.from_bytes(RECORD_MAGIC, "little"))
+_MAGIC_BITS: Final = np.uint64(0xFFFFFFFF)
+_DIGEST_WORD: Final = 3
+"""The digest of a record header begins three words behind the magic."""
 
 
 def _decoder(ref: RecordRef) -> NativeDecoder:
@@ -61,7 +73,7 @@ def repair(ref: RecordRef) -> Walk:
     Round 1 reads the record again, and the container's header with the redirection entry of the
     record: a compacted container leaves a tombstone with one entry for each local id, so the entry
     is found without a search. Round 2 reads the record at its new place. Round 3 walks the
-    container. Round 4 walks other generations of the container, if the store can list them.
+    container, or the one it moved to. Round 4 walks other generations of the container, if the store can list them.
 
     Args:
         ref: The record.
@@ -74,7 +86,7 @@ def repair(ref: RecordRef) -> Walk:
     """
     path = container_path(ref.kind, ref.container, ref.generation)
     entry_at = HEADER_SIZE + TOMBSTONE_ENTRY.size * max(ref.local_id - 1, 0)
-    again, header_page, entry = yield (
+    again, page, entry = yield (
         Read(path, ref.offset, ref.length),
         Read(path, 0, HEADER_SIZE),
         Read(path, entry_at, TOMBSTONE_ENTRY.size),
@@ -82,22 +94,23 @@ def repair(ref: RecordRef) -> Walk:
     data = _accept(again, ref, ref.local_id)
     if data is not None:
         return data
-    header = _header(header_page)
-    moved = _moved_to(header, entry, ref)
+    header = _header(page, ref)
+    walked = path
+    moved = None if header is None else _moved_to(header, entry, entry_at, ref)
     if moved is not None:
         place, local_id = moved
+        walked = place.path
         (record,) = yield (place,)
         data = _accept(record, ref, local_id)
         if data is not None:
             return data
-    folder = StorePath(ref.kind)
-    reach = ref.offset + ref.length + _SCAN_SLACK if header is None else header.capacity
-    end = max(reach, ref.offset + ref.length) + _SCAN_SLACK
-    found, names = yield (Scan(path, HEADER_SIZE, end, ref), ListFolder(folder))
-    data = _accept(found, ref, ref.local_id)
+    reach = max(ref.offset + ref.length, 0 if header is None else header.capacity)
+    end = min(reach + _SCAN_SLACK, MAX_CONTAINER)
+    found, names = yield (Scan(walked, HEADER_SIZE, end, ref), ListFolder(StorePath(ref.kind)))
+    data = _accept_anywhere(found, ref)
     if data is not None:
         return data
-    others = _other_generations(names, ref)
+    others = _other_generations(names, ref, {path, walked})
     if others:
         for answer in (yield tuple(Scan(other, HEADER_SIZE, end, ref) for other in others)):
             data = _accept_anywhere(answer, ref)
@@ -106,37 +119,41 @@ def repair(ref: RecordRef) -> Walk:
     raise CorruptMetadataError("no good copy of a record was found", code="record.lost")
 
 
-def _header(answer: Answer) -> ContainerHeader | None:
+def _header(answer: Answer, ref: RecordRef) -> ContainerHeader | None:
     if not isinstance(answer, bytes):
         return None
     try:
-        return parse_container_header(answer)
-    except RestoreError:
+        header = parse_container_header(answer)
+    except FormatError:
         return None
+    ours = (header.container, header.generation) == (ref.container, ref.generation)
+    return header if ours else None
 
 
 def _moved_to(
-    header: ContainerHeader | None, entry: Answer, ref: RecordRef
+    header: ContainerHeader, entry: Answer, entry_at: int, ref: RecordRef
 ) -> tuple[Read, int] | None:
-    if header is None or not header.tombstone or not isinstance(entry, bytes):
+    """Return where a tombstone says that the record is now, and its number there."""
+    if not header.tombstone or not isinstance(entry, bytes):
         return None
-    container, generation, offset, length, local_id, reserved = TOMBSTONE_ENTRY.unpack(entry)
-    if not container or reserved or length != ref.length:
+    if len(entry) != TOMBSTONE_ENTRY.size:
+        return None
+    container, generation, offset, length, local_id, check = TOMBSTONE_ENTRY.unpack(entry)
+    if check != place_check(header.place(entry_at), entry[:TOMBSTONE_CHECKED]):
+        return None
+    if not container or length != ref.length or offset > MAX_OFFSET - length:
         return None
     return Read(container_path(ref.kind, container, generation), offset, length), local_id
 
 
-def _other_generations(names: Answer, ref: RecordRef) -> list[StorePath]:
-    """Return the containers of the same id, newest first."""
+def _other_generations(names: Answer, ref: RecordRef, known: set[StorePath]) -> list[StorePath]:
+    """Return the containers of the same id that are not known yet, newest first."""
     if not isinstance(names, tuple):
         return []
-    parsed = (parse_container_name(name) for name in names)
-    generations = {found[1] for found in parsed if found and found[0] == ref.container}
-    generations.discard(ref.generation)
-    return [
-        container_path(ref.kind, ref.container, generation)
-        for generation in sorted(generations, reverse=True)
-    ]
+    parsed = {parse_container_name(name) for name in names}
+    generations = sorted(found[1] for found in parsed if found and found[0] == ref.container)
+    paths = (container_path(ref.kind, ref.container, number) for number in reversed(generations))
+    return [path for path in paths if path not in known][:_MOST_GENERATIONS]
 
 
 def _accept_anywhere(answer: Answer, ref: RecordRef) -> bytes | None:
@@ -147,39 +164,58 @@ def _accept_anywhere(answer: Answer, ref: RecordRef) -> bytes | None:
 
 
 class NativeScanner:
-    """Looks for records with a wanted digest, from the front of a container to its end.
+    """Finds records with a wanted digest, from the front of a container to its end.
 
     Every aligned place with the magic of a record is looked at, so that a damaged header between
-    costs nothing but its own record. Only the digest decides: the record may have moved.
+    costs nothing but its own record. The record may have moved: only the digest decides. Records
+    that claim a wanted digest and do not have it are counted, and after some of them the reference
+    is given up, so that a container full of them costs neither time nor memory.
     """
 
     def __init__(self, wanted: Sequence[RecordRef]) -> None:
         """Look for ``wanted``; answers carry positions in it."""
-        self._wanted: dict[tuple[bytes, int], list[int]] = defaultdict(list)
+        self._wanted: dict[tuple[bytes, int], list[tuple[int, RecordRef]]] = {}
         for number, ref in enumerate(wanted):
-            self._wanted[ref.digest, ref.length].append(number)
-        self._left = bytearray()
-        self._base = 0
+            self._wanted.setdefault((ref.digest, ref.length), []).append((number, ref))
+        self._tries = dict.fromkeys(self._wanted, _MOST_TRIES)
+        self._digest_starts = np.frombuffer(b"".join(ref.digest[:8] for ref in wanted), _WORD)
+        self._blocks: list[bytes] = []
+        self._held = 0
+        self._enough = RECORD_SIZE
 
     def feed(self, block: memoryview) -> list[tuple[int, bytes]]:
         """Take the next bytes; see :class:`RecordScanner`."""
-        self._left += block
-        left, found, position = self._left, [], 0
-        while True:
-            position = left.find(RECORD_MAGIC, position)
-            if position < 0 or len(left) - position < RECORD_SIZE:
+        self._blocks.append(bytes(block))
+        self._held += len(block)
+        if self._held < self._enough:
+            return []
+        data = b"".join(self._blocks)
+        found: list[tuple[int, bytes]] = []
+        # From here on a header may begin that is not whole yet.
+        end = keep = align(len(data) - RECORD_SIZE + 1)
+        self._enough = RECORD_SIZE
+        for position in self._candidates(data, end):
+            fields = RECORD.unpack_from(data, position)
+            key = fields[11], fields[1] + fields[9]
+            if not self._tries.get(key):
+                continue
+            if key[1] > len(data) - position:
+                keep, self._enough = position, key[1]
                 break
-            # Feeding begins at the first record, so places are aligned from there.
-            aligned = not (self._base + position) % ALIGNMENT
-            fields = RECORD.unpack_from(left, position)
-            length = fields[1] + fields[9]
-            numbers = self._wanted.get((fields[11], length), ()) if aligned else ()
-            if numbers and len(left) - position < length:
-                break
-            record = bytes(left[position : position + length]) if numbers else b""
+            record = data[position : position + key[1]]
+            numbers = [
+                n for n, ref in self._wanted[key] if _accept_anywhere(record, ref) is not None
+            ]
             found += [(number, record) for number in numbers]
-            position += 1
-        keep = max(len(left) - len(RECORD_MAGIC) + 1, 0) if position < 0 else position
-        self._base += keep
-        del left[:keep]
+            self._tries[key] = 0 if numbers else self._tries[key] - 1
+        self._blocks = [data[keep:]]
+        self._held = len(data) - keep
         return found
+
+    def _candidates(self, data: bytes, end: int) -> list[int]:
+        """Return the aligned places before ``end`` with a record's magic and a wanted digest."""
+        words = np.frombuffer(data, _WORD, len(data) // _WORD.itemsize)
+        places = np.flatnonzero((words[: end // _WORD.itemsize] & _MAGIC_BITS) == _MAGIC)
+        wanted = np.isin(words[places + _DIGEST_WORD], self._digest_starts)
+        starts: list[int] = (places[wanted] * _WORD.itemsize).tolist()
+        return starts

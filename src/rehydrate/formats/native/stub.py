@@ -2,13 +2,13 @@
 
 import struct
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import attrs
 import numpy as np
 
-from rehydrate.chunks import ROW_DTYPE, Rows
+from rehydrate.chunks import ROW_DTYPE, Bools, Ints, Rows
 from rehydrate.errors import (
     CorruptMetadataError,
     FormatError,
@@ -22,27 +22,24 @@ from rehydrate.formats.native.layout import (
     MAP_NONE,
     MAP_PARTS,
     MAX_INLINE_ROWS,
-    MAX_XATTRS,
-    PROPERTY,
-    PROPERTY_LINK_TEXT,
-    PROPERTY_MUST_KNOW,
-    PROPERTY_XATTRS,
+    MAX_PART_ROWS,
+    MAX_PARTS,
+    RECORD_SIZE,
     STUB_DTYPE,
     STUB_HEAD,
     STUB_INCONSISTENT,
     STUB_MAGIC,
     TIME_BIAS,
-    XATTR,
-    align,
     crc64,
 )
+from rehydrate.formats.native.properties import Xattrs, encode_properties, parse_properties
 from rehydrate.formats.walk import FILE, SYMLINK, Limits, StubTable
 from rehydrate.values import MAX_OFFSET, StoreId
 
 __all__ = ["NativeStub", "decode_stubs", "encode_stub", "parse_stub"]
 
-Xattrs = tuple[tuple[bytes, bytes], ...]
 _HEAD: Final = STUB_HEAD.size
+ROW: Final = ROW_DTYPE.itemsize
 _NO_ROWS: Final = np.empty(0, ROW_DTYPE)
 _LARGEST_MODE: Final = 0o7777
 
@@ -98,15 +95,12 @@ def encode_stub(stub: NativeStub) -> bytes:
     Raises:
         LimitError: More rows, attributes or bytes than the format can hold.
     """
-    properties = b""
-    if stub.link_text:
-        properties += _property(PROPERTY_LINK_TEXT, stub.link_text)
-    if stub.xattrs:
-        properties += _property(PROPERTY_XATTRS, _encode_xattrs(stub.xattrs))
+    properties = encode_properties(stub.link_text, stub.xattrs)
     rows = stub.rows.tobytes()
     total = _HEAD + len(rows) + len(properties) + 8
-    if stub.map_kind == MAP_INLINE and len(stub.rows) > MAX_INLINE_ROWS:
-        raise LimitError(f"a stub holds at most {MAX_INLINE_ROWS} rows")
+    most = {MAP_NONE: 0, MAP_INLINE: MAX_INLINE_ROWS}.get(stub.map_kind, MAX_PARTS)
+    if len(stub.rows) > most:
+        raise LimitError(f"a stub with a map of kind {stub.map_kind} holds at most {most} rows")
     try:
         head = STUB_HEAD.pack(
             STUB_MAGIC,
@@ -137,19 +131,6 @@ def encode_stub(stub: NativeStub) -> bytes:
     return body + crc64(body).to_bytes(8, "little")
 
 
-def _property(kind: int, value: bytes) -> bytes:
-    return PROPERTY.pack(kind, 0, len(value)) + value.ljust(align(len(value)), b"\0")
-
-
-def _encode_xattrs(xattrs: Xattrs) -> bytes:
-    if len(xattrs) > MAX_XATTRS:
-        raise LimitError(f"an entry has more than {MAX_XATTRS} extended attributes")
-    parts = []
-    for name, value in xattrs:
-        parts += [XATTR.pack(len(name), 0, len(value)), name, value]
-    return b"".join(parts)
-
-
 def decode_stubs(stubs: Sequence[bytes], limits: Limits) -> StubTable:
     """Decode many stubs at once; see :meth:`StoreFormat.decode_stubs`."""
     count = len(stubs)
@@ -160,29 +141,18 @@ def decode_stubs(stubs: Sequence[bytes], limits: Limits) -> StubTable:
     joined = b"".join(stubs) + bytes(_HEAD)
     heads = _at(joined, starts, STUB_DTYPE)
     errors: dict[int, RestoreError] = {}
-    _check_heads(heads, lengths, stubs, limits, errors)
-    good = np.ones(count, np.bool_)
-    good[list(errors)] = False
-    heads[~good] = np.zeros((), STUB_DTYPE)
-    row_counts = np.where(good, heads["rows"], 0).astype(np.int64)
-    row_ptr = np.zeros(count + 1, np.int64)
-    np.cumsum(row_counts, out=row_ptr[1:])
-    within = np.arange(row_ptr[-1]) - np.repeat(row_ptr[:-1], row_counts)
-    row_at = np.repeat(starts + _HEAD, row_counts) + within * ROW_DTYPE.itemsize
-    texts: dict[int, bytes] = {}
-    xattrs: dict[int, Xattrs] = {}
-    for index in np.flatnonzero((heads["properties"] != 0) | (heads["kind"] == SYMLINK)).tolist():
-        try:
-            text, found = _parse_properties(stubs[index], int(heads["rows"][index]))
-            if (heads["kind"][index] == SYMLINK) != bool(text):
-                raise CorruptMetadataError("only a link has a link text", code="stub.link")
-        except FormatError as error:
-            errors[index] = error
-            continue
-        if text:
-            texts[index] = text
-        if found:
-            xattrs[index] = found
+    _check_heads(heads, lengths, limits, errors)
+    for index, stub in enumerate(stubs):
+        if index not in errors and crc64(stub[:-8]) != int.from_bytes(stub[-8:], "little"):
+            errors[index] = CorruptMetadataError("a stub fails its CRC-64", code="stub.crc")
+    # From here on only what was proved is looked at: a bad stub has a head of zeros and no rows.
+    _blank(heads, errors)
+    texts, xattrs = _find_properties(stubs, heads, errors)
+    in_parts = heads["map_kind"] == MAP_PARTS
+    if in_parts.any():
+        _check_parts(heads, *_rows(joined, starts, heads, in_parts), limits, errors)
+    _blank(heads, errors)
+    rows, row_ptr = _rows(joined, starts, heads, np.ones(count, np.bool_))
     return StubTable(
         errors=errors,
         kind=heads["kind"].copy(),
@@ -192,7 +162,7 @@ def decode_stubs(stubs: Sequence[bytes], limits: Limits) -> StubTable:
         gid=heads["gid"].copy(),
         mtime_ns=_unbias(heads["mtime"]),
         link_group=heads["link_group"].copy(),
-        rows=_at(joined, row_at, ROW_DTYPE),
+        rows=rows,
         row_ptr=row_ptr,
         in_parts=heads["map_kind"] == MAP_PARTS,
         recall_sign=np.zeros(count, np.bool_),
@@ -203,9 +173,7 @@ def decode_stubs(stubs: Sequence[bytes], limits: Limits) -> StubTable:
     )
 
 
-def _at(
-    data: bytes, offsets: np.ndarray[tuple[int], np.dtype[np.int64]], dtype: np.dtype[np.void]
-) -> Rows:
+def _at(data: bytes, offsets: Ints, dtype: np.dtype[np.void]) -> Rows:
     """Gather structures at any byte offsets; a window of stride 1 makes it one fancy index."""
     windows: Rows = np.ndarray(
         (max(len(data) - dtype.itemsize + 1, 0),), dtype, buffer=data, strides=(1,)
@@ -213,16 +181,53 @@ def _at(
     return windows[offsets]
 
 
+def _blank(heads: Rows, errors: Mapping[int, RestoreError]) -> None:
+    if errors:
+        nothing = np.zeros((), STUB_DTYPE)
+        nothing["mtime"] = TIME_BIAS
+        heads[list(errors)] = nothing
+
+
+def _rows(joined: bytes, starts: Ints, heads: Rows, wanted: Bools) -> tuple[Rows, Ints]:
+    """Return the rows of the wanted stubs, and where those of each stub begin."""
+    counts = np.where(wanted, heads["rows"], 0).astype(np.int64)
+    row_ptr = np.zeros(len(starts) + 1, np.int64)
+    np.cumsum(counts, out=row_ptr[1:])
+    within = np.arange(row_ptr[-1]) - np.repeat(row_ptr[:-1], counts)
+    return _at(joined, np.repeat(starts + _HEAD, counts) + within * ROW, ROW_DTYPE), row_ptr
+
+
+def _find_properties(
+    stubs: Sequence[bytes], heads: Rows, errors: dict[int, RestoreError]
+) -> tuple[dict[int, bytes], dict[int, Xattrs]]:
+    texts: dict[int, bytes] = {}
+    xattrs: dict[int, Xattrs] = {}
+    found = np.flatnonzero((heads["properties"] != 0) | (heads["kind"] == SYMLINK))
+    row_counts, kinds = heads["rows"][found].tolist(), heads["kind"][found].tolist()
+    for index, rows, kind in zip(found.tolist(), row_counts, kinds, strict=True):
+        try:
+            text, attributes = parse_properties(stubs[index][_HEAD + ROW * rows : -8])
+            if (kind == SYMLINK) != bool(text):
+                raise CorruptMetadataError("only a link has a link text", code="stub.link")
+        except FormatError as error:
+            errors[index] = error
+            continue
+        if text:
+            texts[index] = text
+        if attributes:
+            xattrs[index] = attributes
+    return texts, xattrs
+
+
 def _unbias(
     times: np.ndarray[tuple[int], np.dtype[np.uint64]],
-) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+) -> Ints:
     return (times ^ np.uint64(TIME_BIAS)).view(np.int64)
 
 
 def _check_heads(
     heads: Rows,
-    lengths: "np.ndarray[tuple[int], np.dtype[np.int64]]",
-    stubs: Sequence[bytes],
+    lengths: Ints,
     limits: Limits,
     errors: dict[int, RestoreError],
 ) -> None:
@@ -230,7 +235,7 @@ def _check_heads(
     total = heads["total"].astype(np.int64)
     kinds, maps, rows = heads["kind"], heads["map_kind"], heads["rows"].astype(np.int64)
     properties = heads["properties"].astype(np.int64)
-    wanted = _HEAD + rows * ROW_DTYPE.itemsize + properties + 8
+    wanted = _HEAD + rows * ROW + properties + 8
     plain = kinds != FILE
     checks = (
         ((lengths < _HEAD + 8) | (heads["magic"] != magic), "this is no native stub", "stub.magic"),
@@ -242,6 +247,7 @@ def _check_heads(
             | (maps > MAP_PARTS)
             | ((maps == MAP_NONE) & (rows != 0))
             | ((maps == MAP_INLINE) & (rows > MAX_INLINE_ROWS))
+            | ((maps == MAP_PARTS) & ((rows == 0) | (rows > MAX_PARTS)))
             | (plain & ((maps != MAP_NONE) | (heads["size"] != 0)))
             | (~plain & (maps == MAP_NONE) & (heads["size"] != 0))
             | (heads["mode"] > _LARGEST_MODE)
@@ -264,54 +270,45 @@ def _check_heads(
         errors.setdefault(
             index, LimitError(f"a file of {heads['size'][index]} bytes is above the limit")
         )
-    for index, stub in enumerate(stubs):
-        if index not in errors and crc64(stub[:-8]) != int.from_bytes(stub[-8:], "little"):
-            errors[index] = CorruptMetadataError("a stub fails its CRC-64", code="stub.crc")
 
 
-def _parse_properties(stub: bytes, rows: int) -> tuple[bytes, Xattrs]:
-    """Return link text and extended attributes of a stub whose head was checked."""
-    position = _HEAD + rows * ROW_DTYPE.itemsize
-    end = len(stub) - 8
-    text = b""
-    xattrs: Xattrs = ()
-    while position < end:
-        if end - position < PROPERTY.size:
-            raise CorruptMetadataError("a property is cut short", code="stub.property")
-        kind, flags, length = PROPERTY.unpack_from(stub, position)
-        position += PROPERTY.size
-        if flags or length > end - position or align(length) > end - position:
-            raise CorruptMetadataError("a property has a wrong length", code="stub.property")
-        value = stub[position : position + length]
-        if kind == PROPERTY_LINK_TEXT:
-            text = value
-        elif kind == PROPERTY_XATTRS:
-            xattrs = _parse_xattrs(value)
-        elif kind & PROPERTY_MUST_KNOW:
-            raise UnsupportedFormatError(f"stub property {kind} is not known to this release")
-        position += align(length)
-    if b"\0" in text:
-        raise CorruptMetadataError("a link text holds a zero byte", code="stub.link")
-    return text, xattrs
-
-
-def _parse_xattrs(value: bytes) -> Xattrs:
-    found: list[tuple[bytes, bytes]] = []
-    position = 0
-    while position < len(value):
-        if len(value) - position < XATTR.size:
-            raise CorruptMetadataError("an attribute is cut short", code="stub.xattr")
-        name_size, zero, size = XATTR.unpack_from(value, position)
-        position += XATTR.size
-        if zero or not name_size or name_size > len(value) - position:
-            raise CorruptMetadataError("an attribute has a wrong name", code="stub.xattr")
-        name = value[position : position + name_size]
-        position += name_size
-        if size > len(value) - position or b"\0" in name or len(found) >= MAX_XATTRS:
-            raise CorruptMetadataError("an attribute has a wrong size", code="stub.xattr")
-        found.append((name, value[position : position + size]))
-        position += size
-    return tuple(found)
+def _check_parts(
+    heads: Rows, rows: Rows, row_ptr: Ints, limits: Limits, errors: dict[int, RestoreError]
+) -> None:
+    """Check the rows that refer to stream-map records; those of stored chunks come later."""
+    sizes = rows["length"].astype(np.int64) - RECORD_SIZE
+    ends = rows["end"]
+    firsts = row_ptr[:-1][np.diff(row_ptr) > 0]
+    rising = np.ones(len(rows), np.bool_)
+    rising[1:] = ends[1:] > ends[:-1]
+    rising[firsts] = ends[firsts] > 0
+    wrong = (
+        ~rising
+        | (rows["container"] == 0)
+        | (rows["generation"] == 0)
+        | (rows["local_id"] == 0)
+        | (rows["offset"] > MAX_OFFSET - (MAX_PART_ROWS * ROW + RECORD_SIZE))
+        | (sizes <= 0)
+        | (sizes > MAX_PART_ROWS * ROW)
+        | (sizes % ROW != 0)
+    )
+    stub_of_row = np.repeat(np.arange(len(heads)), np.diff(row_ptr))
+    for index in np.unique(stub_of_row[wrong]).tolist():
+        errors.setdefault(
+            index, CorruptMetadataError("a stub refers to no stream map", code="stub.part")
+        )
+    lasts = row_ptr[1:][np.diff(row_ptr) > 0] - 1
+    for index in stub_of_row[lasts][ends[lasts] != heads["size"][stub_of_row[lasts]]].tolist():
+        errors.setdefault(
+            index,
+            CorruptMetadataError("a stream map does not end at the file's size", code="map.size"),
+        )
+    map_sizes = np.zeros(len(heads), np.int64)
+    np.add.at(map_sizes, stub_of_row, sizes)
+    for index in np.flatnonzero(map_sizes > limits.map_size).tolist():
+        errors.setdefault(
+            index, LimitError(f"a stream map of {map_sizes[index]} bytes is above the limit")
+        )
 
 
 def parse_stub(data: bytes, limits: Limits | None = None) -> NativeStub:
@@ -347,8 +344,8 @@ def parse_stub(data: bytes, limits: Limits | None = None) -> NativeStub:
     )
 
 
-def store_of(stub: bytes) -> StoreId | None:
-    """Return the store that a native stub names; None if this is no native stub."""
+def store_key(stub: bytes) -> bytes | None:
+    """Return the identity of the store that a native stub names; None if this is no native stub."""
     if len(stub) < _HEAD or stub[:4] != STUB_MAGIC:
         return None
-    return uuid.UUID(bytes=bytes(stub[16:32]))
+    return stub[16:32]

@@ -1,0 +1,326 @@
+"""The seam to foreign code: a vendor's store and observer, bound once and held to the contract.
+
+Optional methods are looked for once. Every exception of a vendor becomes one of ours here, with
+the original as its cause; every answer is checked here. Rule ids (CC-...) are those of the call
+contract.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, ParamSpec, TypeVar, cast
+
+from rehydrate.errors import (
+    Cancelled,
+    ContainerNotFoundError,
+    NotReadyError,
+    RestoreError,
+    ShortReadError,
+    StoreContractError,
+    StoreError,
+    StoreReadError,
+)
+from rehydrate.protocols import (
+    BackupStore,
+    DeclaresConcurrency,
+    DeclaresReadHints,
+    DeclaresTimeouts,
+    ListsContainers,
+    OrdersContainers,
+    PreviewsReads,
+    ReadsInto,
+    RestoreObserver,
+)
+from rehydrate.results import Notice, RestoreEvent
+from rehydrate.values import ContainerExtent, FileExtent, ReadableBuffer, StorePath
+
+__all__ = ["ObserverCalls", "StoreCalls", "attempt"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+DEFAULT_GAP: Final = 4 << 10
+DEFAULT_READ: Final = 8 << 20
+DEFAULT_TIMEOUT: Final = 300.0
+LARGEST_READ: Final = 2**31 - 1
+MOST_CONCURRENT: Final = 64
+MOST_NAMES: Final = 1_000_000
+
+
+def attempt(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | Exception:
+    """Call foreign code; return its result or the exception that it raised.
+
+    ``KeyboardInterrupt`` and other ``BaseException`` pass. This is the only place of the package
+    that catches every exception.
+    """
+    try:
+        return function(*args, **kwargs)
+    except Exception as error:  # noqa: BLE001 - the seam: foreign code may raise anything
+        return error
+
+
+def _vendor_error(error: Exception, doing: str, path: str | None) -> RestoreError:
+    """Translate a vendor's exception; ours pass unchanged, ``hresult`` and ``retryable`` stay."""
+    if isinstance(error, RestoreError):
+        return error.at(container=path)
+    if isinstance(error, FileNotFoundError):
+        found: StoreError = ContainerNotFoundError(
+            f"container {path} is not in the backup", container=path
+        )
+    else:
+        found = StoreReadError(
+            f"the store failed to {doing}: {type(error).__name__}: {error}", container=path
+        )
+    found.__cause__ = error
+    hresult = getattr(error, "hresult", None)
+    if type(hresult) is int:
+        found.hresult = hresult
+    found.retryable = getattr(error, "retryable", True) is True
+    return found
+
+
+def _declared(value: object, name: str, low: int, high: int) -> int:
+    if type(value) is not int or not low <= value <= high:
+        raise StoreContractError(f"{name} must be an int from {low} to {high}, not {value!r}")
+    return value
+
+
+def _view(answer: object) -> memoryview:
+    """Return the bytes of any object with a contiguous buffer."""
+    view = memoryview(cast("ReadableBuffer", answer))
+    if not view.c_contiguous:
+        raise BufferError
+    return view.cast("B")
+
+
+class StoreCalls:
+    """One vendor store, bound for one job.
+
+    Attributes:
+        concurrent_reads: Reads that may be in flight at once.
+        max_gap: The store's hint, or 4096.
+        max_read: The store's hint, or 8 MiB.
+        read_timeout: Seconds for one read, or None for no limit.
+    """
+
+    def __init__(self, store: BackupStore) -> None:
+        """Look for the optional methods and read the declarations.
+
+        Raises:
+            StoreContractError: ``read_backup_file`` is missing or a declaration is no number in
+                range.
+        """
+        read = getattr(store, "read_backup_file", None)
+        if not callable(read):
+            raise StoreContractError(f"{type(store).__name__} has no read_backup_file method")
+        self._read = store.read_backup_file
+        self._read_into = store.read_backup_file_into if isinstance(store, ReadsInto) else None
+        self._order = (
+            store.order_containers_restore if isinstance(store, OrdersContainers) else None
+        )
+        self._preview = store.preview_container_read if isinstance(store, PreviewsReads) else None
+        self._list = store.list_containers if isinstance(store, ListsContainers) else None
+        self.concurrent_reads = 1
+        self.max_gap, self.max_read = DEFAULT_GAP, DEFAULT_READ
+        self.read_timeout: float | None = DEFAULT_TIMEOUT
+        if isinstance(store, DeclaresConcurrency):
+            self.concurrent_reads = _declared(
+                store.concurrent_reads, "concurrent_reads", 1, MOST_CONCURRENT
+            )
+        if isinstance(store, DeclaresReadHints):
+            self.max_gap = _declared(store.max_gap, "max_gap", 0, LARGEST_READ)
+            self.max_read = _declared(store.max_read, "max_read", 1, LARGEST_READ)
+        if isinstance(store, DeclaresTimeouts):
+            timeout = store.read_timeout
+            if timeout is not None and not (type(timeout) in (int, float) and timeout > 0):
+                raise StoreContractError(f"read_timeout must be above 0, not {timeout!r}")
+            self.read_timeout = timeout
+
+    @property
+    def reads_into(self) -> bool:
+        """Whether the store fills buffers of ours."""
+        return self._read_into is not None
+
+    def order(self, containers: Sequence[StorePath], most: int) -> list[ContainerExtent] | None:
+        """Ask for the order of a round (CC-ORDER).
+
+        Args:
+            containers: Distinct paths, sorted.
+            most: Entries accepted; one more is taken so that the plan sees the excess.
+
+        Returns:
+            The answer, taken over as a list, or None to choose ourselves.
+
+        Raises:
+            StoreError: The vendor failed.
+            Cancelled: The vendor cancels the job.
+        """
+        if self._order is None:
+            return None
+
+        answer = attempt(self._order, tuple(containers))
+        if answer is None or isinstance(answer, NotImplementedError):
+            return None
+        if isinstance(answer, Exception):
+            raise _vendor_error(answer, "order containers", None)
+        # The answer may be a generator: its code runs here, inside the seam, and is bounded.
+        taken = attempt(lambda: list(itertools.islice(iter(answer), most + 1)))
+        if isinstance(taken, TypeError):
+            raise StoreContractError(
+                f"order_containers_restore returned {type(answer).__name__}, no sequence"
+            ) from taken
+        if isinstance(taken, Exception):
+            raise _vendor_error(taken, "order containers", None)
+        return taken
+
+    def preview(self, path: StorePath, reads: Sequence[FileExtent]) -> RestoreError | None:
+        """Preview the reads of one extent (CC-PREVIEW).
+
+        Returns:
+            None if accepted; the error to report where it is not fatal.
+
+        Raises:
+            NotReadyError: The extent has to wait.
+            Cancelled: The vendor cancels the job.
+        """
+        if self._preview is None:
+            return None
+        answer = attempt(self._preview, path, reads)
+        if isinstance(answer, (NotReadyError, Cancelled)):
+            raise answer
+        if isinstance(answer, NotImplementedError) or not isinstance(answer, Exception):
+            return None
+        return _vendor_error(answer, "take a preview", path)
+
+    def read(self, path: StorePath, offset: int, size: int, room: bytearray | None) -> memoryview:
+        """Read exactly ``size`` bytes, continuing short answers (CC-READ, CC-SIZE).
+
+        Args:
+            path: The container.
+            offset: First byte.
+            size: Bytes wanted.
+            room: Buffer of at least ``size`` bytes for everything that is not immutable.
+
+        Returns:
+            The bytes; a view of ``room`` or of the vendor's own ``bytes``.
+
+        Raises:
+            StoreError: The vendor failed, or broke the contract.
+            Cancelled: The vendor cancels the job.
+        """
+        first = self._read_some(path, offset, size, room, 0)
+        if len(first) == size:
+            return first
+        target = bytearray(size) if room is None else room
+        got = len(first)
+        target[:got] = first
+        most = 4 + size // 4096
+        for _ in range(most):
+            if not got:
+                break
+            piece = self._read_some(path, offset + got, size - got, target, got)
+            if not len(piece):
+                break
+            target[got : got + len(piece)] = piece
+            got += len(piece)
+            if got == size:
+                return memoryview(target)[:size]
+        raise ShortReadError(
+            f"the store gave {got} of {size} bytes", wanted=size, got=got, container=path,
+            offset=offset,
+        )  # fmt: skip
+
+    def _read_some(
+        self, path: StorePath, offset: int, size: int, room: bytearray | None, at: int
+    ) -> memoryview:
+        if self._read_into is not None and room is not None:
+            view = memoryview(room)[at : at + size]
+            count = attempt(self._read_into, path, offset, view)
+            if isinstance(count, Exception):
+                raise _vendor_error(count, "read", path)
+            if type(count) is not int or not 0 <= count <= size:
+                raise StoreContractError(
+                    f"read_backup_file_into returned {count!r} for {size} bytes",
+                    container=path,
+                    offset=offset,
+                )
+            return view[:count]
+        answer = attempt(self._read, path, offset, size)
+        return self._checked(answer, path=path, offset=offset, size=size, room=room, at=at)
+
+    def _checked(
+        self,
+        answer: object,
+        *,
+        path: StorePath,
+        offset: int,
+        size: int,
+        room: bytearray | None,
+        at: int,
+    ) -> memoryview:
+        if isinstance(answer, Exception):
+            raise _vendor_error(answer, "read", path)
+        view = attempt(_view, answer)
+        if isinstance(view, Exception):
+            raise StoreContractError(
+                f"read_backup_file returned {type(answer).__name__}, no contiguous bytes",
+                container=path,
+                offset=offset,
+            )
+        if len(view) > size:
+            raise StoreContractError(
+                f"read_backup_file returned {len(view)} bytes instead of {size}",
+                container=path,
+                offset=offset,
+            )
+        if isinstance(answer, bytes):
+            return view
+        # The vendor may go on writing into a mutable buffer: only our copy is hashed and written.
+        if room is None:
+            return memoryview(bytes(view))
+        room[at : at + len(view)] = view
+        return memoryview(room)[at : at + len(view)]
+
+    def list_folder(self, folder: StorePath) -> tuple[str, ...]:
+        """Return the names in a folder, empty where the store cannot or will not list.
+
+        Raises:
+            Cancelled: The vendor cancels the job.
+        """
+        if self._list is None:
+            return ()
+
+        def ask(listing: Callable[..., Sequence[str]]) -> tuple[str, ...]:
+            names: Iterable[object] = itertools.islice(iter(listing(folder)), MOST_NAMES)
+            return tuple(name for name in names if isinstance(name, str))
+
+        names = attempt(ask, self._list)
+        if isinstance(names, Cancelled):
+            raise names
+        return () if isinstance(names, Exception) else names
+
+
+class ObserverCalls:
+    """The caller's observer; an exception out of it disables it and is reported."""
+
+    def __init__(self, observer: RestoreObserver | None) -> None:
+        """Bind the observer, if there is one."""
+        self._observer = observer
+        self.failure: Exception | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether somebody listens."""
+        return self._observer is not None
+
+    def __call__(self, event: RestoreEvent) -> None:
+        """Pass on one event."""
+        if self._observer is None:
+            return
+        answer = attempt(self._observer.on_event, event)
+        if isinstance(answer, Exception):
+            self._observer = None
+            self.failure = answer
+
+    def notice(self, message: str) -> None:
+        """Pass on one line for people."""
+        self(Notice(message))

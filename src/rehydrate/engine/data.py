@@ -1,0 +1,264 @@
+"""Phase two of a job: plan, space, the data round, repair, the stub's own data, publishing."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from rehydrate.chunks import ChunkTable, Ints
+from rehydrate.engine.blocks import FragmentJoiner, RecordConsumer
+from rehydrate.engine.layout import FileLayout, check_ranges, stored_rows
+from rehydrate.engine.outcome import Outcome
+from rehydrate.engine.rebuild import DataSink, FileStates, write_own_extent
+from rehydrate.engine.records import Records
+from rehydrate.engine.repair import repair
+from rehydrate.engine.rounds import Containers, Round
+from rehydrate.engine.session import Session
+from rehydrate.errors import NoSpaceError, RestoreError, StagingError
+from rehydrate.formats.walk import DATA, StoreFormat
+from rehydrate.plan.columns import Scratch
+from rehydrate.plan.planner import Needs, find_needs
+from rehydrate.requests import OwnExtent
+from rehydrate.results import FileStatus, JobStarted, Progress
+from rehydrate.staging.batch import Published
+from rehydrate.staging.staging import Staging
+from rehydrate.staging.table import FileTable
+from rehydrate.values import ContainerExtent, StorePath
+
+__all__ = ["DataPhase", "data_records", "find_data_needs"]
+
+_PROGRESS_SECONDS: Final = 0.1
+Order: TypeAlias = Callable[[Sequence[StorePath]], list[ContainerExtent] | None]
+
+
+def find_data_needs(
+    form: StoreFormat, table: ChunkTable, wanted: npt.NDArray[np.bool_] | None, scratch: Scratch
+) -> Needs:
+    """Return the distinct chunks behind the wanted rows, containers sorted by path."""
+    return find_needs(
+        table, wanted, sort_key=lambda key: form.container_path(DATA, *key), scratch=scratch
+    )
+
+
+def data_records(form: StoreFormat, needs: Needs, table: ChunkTable) -> Records:
+    """Bind the needs of the data phase to their format."""
+    sizes = table.rows["end"].astype(np.int64) - table.starts()
+    return Records.of(form, DATA, needs, table.rows, sizes)
+
+
+class DataPhase:
+    """The data phase of one job."""
+
+    def __init__(
+        self,
+        session: Session,
+        form: StoreFormat,
+        staging: Staging,
+        *,
+        table: ChunkTable,
+        files: FileTable,
+        requests_of: Sequence[int],
+        own_data: Mapping[int, Sequence[OwnExtent]],
+        outcome: Outcome,
+    ) -> None:
+        """Bind; nothing is read yet.
+
+        Args:
+            session: The job.
+            form: Format of the store.
+            staging: The destination.
+            table: Rows by file number.
+            files: The files.
+            requests_of: Request index of each file number.
+            own_data: Own ranges of stubs, by request index.
+            outcome: Where requests are decided.
+        """
+        self._session, self._format, self._staging = session, form, staging
+        self._options = session.options
+        self._table, self._files = table, files
+        self._requests_of, self._own_data, self._outcome = requests_of, own_data, outcome
+        self._layout = FileLayout(table, files.size)
+
+    def run(self, numbers: Ints, joiner: FragmentJoiner, scratch: Scratch, order: Order) -> None:
+        """Read, write and publish.
+
+        Args:
+            numbers: The files to restore, ascending.
+            joiner: Joins records that come in fragments.
+            scratch: Where the plan's columns live.
+            order: Gives an order accepted before for some containers, or None.
+
+        Raises:
+            NoSpaceError: The target is too small; nothing was read.
+            StoreContractError: The order answer breaks the contract.
+            Cancelled: The job was cancelled.
+        """
+        session, staging, table = self._session, self._staging, self._table
+        wanted = np.zeros(table.files, np.bool_)
+        wanted[numbers] = True
+        rows_wanted = np.repeat(wanted, np.diff(table.row_ptr))
+        resumed = self._resume(wanted, rows_wanted)
+        chosen = None if bool(rows_wanted.all()) else rows_wanted
+        needs = find_data_needs(self._format, table, chosen, scratch)
+        records = data_records(self._format, needs, table)
+        session.tally.bytes_needed += records.bytes_needed()
+        session.tally.containers += len(needs.containers)
+        self._check_space(numbers, resumed)
+        states = self._file_states(wanted, rows_wanted, resumed)
+        sink = DataSink(
+            session, staging, states, needs, table.starts(), table.file_of_row(), self._published
+        )
+        self._start_progress(states)
+        session.observer(
+            JobStarted(len(numbers), int(records.sizes[rows_wanted & table.stored()].sum()), records.bytes_needed())
+        )
+        self._lay_out(sink, numbers, resumed)
+        consumer = RecordConsumer(session, records, sink, joiner)
+        containers = Containers(self._options.read_attempts)
+        preset = order(records.paths)
+        Round(
+            session,
+            "data",
+            needs,
+            records.paths,
+            containers=containers,
+            consumer=consumer,
+            preset=preset,
+        ).run()
+        lost = repair(session, records, sink, consumer.failed, containers)
+        self._fail_lost(sink, lost)
+        self._write_own_data(sink)
+        sink.publish()
+        session.settle()
+        for number, error in states.errors.items():
+            self._outcome.fail(self._requests_of[number], error)
+
+    def _resume(
+        self, wanted: npt.NDArray[np.bool_], rows_wanted: npt.NDArray[np.bool_]
+    ) -> set[int]:
+        """Accept what an earlier run staged and what hashes right; return those files."""
+        staging, table, layout = self._staging, self._table, self._layout
+        resumed: set[int] = set()
+        starts, ends = table.starts(), table.rows["end"]
+        for number, leftover in staging.leftovers().items():
+            good = None
+            if wanted[number] and layout.rows[number]:
+                good = check_ranges(self._format, table, number, leftover.read, leftover.ranges)
+            if good is None or not good.any():
+                staging.discard(number)
+                continue
+            first = int(table.row_ptr[number])
+            places = first + np.flatnonzero(good)
+            places = places[table.rows["container"][places] != 0]
+            ranges = list(zip(starts[places].tolist(), ends[places].tolist(), strict=True))
+            holes, zeros = layout.holes(number), layout.zeros(number)
+            try:
+                staging.accept(number, ranges, holes=holes, zeros=zeros)
+            except StagingError:
+                continue
+            rows_wanted[places] = False
+            resumed.add(number)
+            size = sum(end - start for start, end in ranges)
+            self._session.tally.bytes_resumed += size
+        return resumed
+
+    def _check_space(self, numbers: Ints, resumed: set[int]) -> None:
+        """Refuse a job that cannot fit before the first data read."""
+        sparse = self._options.sparse
+        fresh = numbers[~np.isin(numbers, list(resumed))] if resumed else numbers
+        needed = self._layout.allocated(fresh, sparse=sparse)
+        free = self._staging.free_bytes()
+        if needed > free:
+            raise NoSpaceError(
+                f"the restore needs {needed} bytes and the target has {free} free: make room, or "
+                "restore less at a time",
+                code="fs.nospace",
+            )
+
+    def _file_states(
+        self,
+        wanted: npt.NDArray[np.bool_],
+        rows_wanted: npt.NDArray[np.bool_],
+        resumed: set[int],
+    ) -> FileStates:
+        table, layout = self._table, self._layout
+        remaining = stored_rows(table, rows_wanted & table.stored())
+        own = self._own_data
+        held = frozenset(
+            number
+            for number, index in enumerate(self._requests_of)
+            if wanted[number] and own and own.get(index)
+        )
+        whole = (layout.rows == 1) & (layout.stored == 1) & (layout.map_ends == layout.sizes)
+        whole[list(held | resumed)] = False
+        self._whole = whole
+        return FileStates(whole.astype(np.uint8), remaining, held)
+
+    def _lay_out(self, sink: DataSink, numbers: Ints, resumed: set[int]) -> None:
+        """Make the files that do not come in one piece, and finish those that need no bytes."""
+        staging, states, layout = sink.staging, sink.states, self._layout
+        for number in numbers[~self._whole[numbers]].tolist():
+            try:
+                if not layout.sizes[number]:
+                    staging.write_whole(number, b"")
+                    continue
+                if number not in resumed:
+                    staging.allocate(number, holes=layout.holes(number), zeros=layout.zeros(number))
+            except StagingError as error:
+                sink.fail(number, error)
+                continue
+            if not states.remaining[number]:
+                sink.finish([number])
+        sink.finish(())
+
+    def _fail_lost(self, sink: DataSink, lost: Mapping[int, RestoreError]) -> None:
+        needs = sink.needs
+        for need, error in lost.items():
+            rows = needs.use_row[int(needs.use_ptr[need]) : int(needs.use_ptr[need + 1])]
+            for number in np.unique(sink.file_of_row[rows]).tolist():
+                error.resumable = True
+                sink.fail(number, error.for_file(self._files.label(number)))
+
+    def _write_own_data(self, sink: DataSink) -> None:
+        """Write what the stub itself holds, last, so that it wins over the chunks."""
+        for number in sorted(sink.states.held):
+            if sink.states.dead[number] or sink.states.remaining[number]:
+                continue
+            own = self._own_data[self._requests_of[number]]
+            try:
+                for extent in own:
+                    write_own_extent(sink.staging, number, extent)
+                sink.staging.finish(number)
+            except RestoreError as error:
+                sink.fail(number, error)
+
+    def _published(self, outcomes: Sequence[Published]) -> None:
+        for result in outcomes:
+            index = self._requests_of[result.number]
+            if result.placed:
+                self._outcome.decide(index, FileStatus.RESTORED, result.error, result.lost)
+            elif result.error is not None:
+                self._outcome.fail(index, result.error)
+
+    def _start_progress(self, states: FileStates) -> None:
+        session, clock = self._session, self._session.clock
+        if not session.observer.active:
+            return
+        last = clock.monotonic()
+
+        def heartbeat() -> None:
+            nonlocal last
+            now = clock.monotonic()
+            if now - last >= _PROGRESS_SECONDS:
+                last = now
+                session.observer(
+                    Progress(
+                        self._outcome.decided,
+                        states.bytes_written,
+                        session.tally.bytes_read,
+                        session.container,
+                    )
+                )
+
+        session.heartbeat = heartbeat

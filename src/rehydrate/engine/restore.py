@@ -1,0 +1,227 @@
+"""Restoring files from a deduplicated store: the story on one page.
+
+    stub -> stream map -> chunk table -> plan -> extents -> chunks -> staged files -> files
+
+Requests are taken once. Their stubs say which store they belong to, and each store's files are one
+job (:mod:`rehydrate.engine.job`): the stream maps are read in a first phase, the plan is made, the
+data is read in a second phase, each with one order call and its repair rounds; chunks are decoded
+and verified once and written to every place that wants them; complete files are published.
+
+Promised: after any fault each target is the complete old file, the complete new file, or absent
+with resumable bytes beside it. Not promised: that files are published in the order of the requests.
+"""
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from rehydrate.engine.blocks import FragmentJoiner
+from rehydrate.engine.calls import ObserverCalls, StoreCalls
+from rehydrate.engine.job import StoreJob
+from rehydrate.engine.outcome import Outcome
+from rehydrate.engine.scratch import BudgetedScratch, SpillFile
+from rehydrate.engine.selection import Requests, group_by_store, take_requests
+from rehydrate.engine.session import Session, Tally
+from rehydrate.engine.threads import Submits
+from rehydrate.errors import (
+    Cancelled,
+    NoSpaceError,
+    RequestError,
+    RestoreError,
+    StoreContractError,
+    StoreError,
+    UnsafeTargetError,
+)
+from rehydrate.formats.detect import StubOwner, format_named
+from rehydrate.plan.read_plan import ReadPlan
+from rehydrate.ports import SystemClock, SystemFiles
+from rehydrate.protocols import BackupStore, DeclaresStore, RestoreObserver
+from rehydrate.requests import RestoreOptions, RestoreRequest
+from rehydrate.results import FileStatus, RestoreReport
+from rehydrate.staging.paths import check_target
+from rehydrate.staging.root import TargetRoot
+from rehydrate.values import StoreId
+
+__all__ = ["Stores", "plan_restore", "restore_files"]
+
+Stores = BackupStore | Mapping[StoreId, BackupStore]
+"""One store, or several by their identity."""
+
+_DEFAULTS: Final = RestoreOptions()
+
+
+def restore_files(
+    requests: Iterable[RestoreRequest],
+    store: Stores,
+    target: TargetRoot,
+    *,
+    options: RestoreOptions = _DEFAULTS,
+    observer: RestoreObserver | None = None,
+    executor: Submits | None = None,
+    plan: ReadPlan | None = None,
+) -> RestoreReport:
+    """Restore files; the counterpart of ``IDedupBackupSupport::RestoreFiles``.
+
+    A failed file never stops the others, and never harms what stood at its target: do not delete
+    the target of a failed file. Calling again with the same requests continues: what is right at
+    the target is skipped, what is staged and verified is not asked of the store again.
+
+    Args:
+        requests: What to restore; consumed once. No two may have the same target.
+        store: Reads containers; or several stores by the identity that stubs name.
+        target: Where to; opened once, and everything is written below it.
+        options: How.
+        observer: Watches; its method is called on the calling thread.
+        executor: Runs decoding and writing on threads of this process; ``None`` = our own daemon
+            threads. The store is always called on a thread of ours, or on the executor's where
+            it declares concurrent reads.
+        plan: A plan made by :func:`plan_restore` for the same requests; its order is used.
+
+    Returns:
+        One result for each request, in order. A cancelled job returns, too.
+
+    Raises:
+        RequestError: The requests contradict each other.
+        StoreContractError: The store broke the call contract in a way that concerns the whole job.
+        NoSpaceError: The target is too small; nothing was read from data containers.
+    """
+    calls = ObserverCalls(observer)
+    taken = take_requests(requests, portable_names=options.portable_names)
+    outcome = Outcome(taken.targets, calls)
+    _refuse_unsafe(taken, outcome, options)
+    groups, others = group_by_store(taken.stubs)
+    for index in others:
+        outcome.decide(index, FileStatus.NOT_DEDUPLICATED)
+    total = Tally()
+    clock, files = SystemClock(), SystemFiles()
+    for owner, members in groups.items():
+        indexes = [index for index in members if not outcome.is_decided(index)]
+        found = _store_of(owner, store, indexes, outcome)
+        if found is None:
+            continue
+        session = Session(StoreCalls(found), options, calls, executor, clock)
+        try:
+            job = StoreJob(
+                session,
+                format_named(owner.name),
+                taken,
+                indexes,
+                outcome=outcome,
+                store=owner.store_id,
+            )
+            job.run(target, files, clock, plan)
+        except Cancelled:
+            break
+        except (StoreContractError, NoSpaceError, RequestError):
+            raise
+        except RestoreError as error:
+            _fail_rest(indexes, outcome, error)
+        except BaseException as error:
+            session.fail(error)
+            raise
+        finally:
+            session.settle()
+            session.close()
+            total.add(session.tally)
+    for index in outcome.undecided():
+        outcome.decide(index, FileStatus.CANCELLED, Cancelled())
+    if calls.failure is not None:
+        outcome.notices.append(f"the observer failed and was switched off: {calls.failure!r}")
+    return outcome.report(total.frozen())
+
+
+def plan_restore(
+    requests: Iterable[RestoreRequest],
+    store: Stores,
+    *,
+    options: RestoreOptions = _DEFAULTS,
+) -> ReadPlan:
+    """Find out what a restore would need, without writing anything and without reading data.
+
+    The stream maps are read, and the store is asked for its order of both phases.
+
+    Args:
+        requests: What would be restored; all of one store.
+        store: As in :func:`restore_files`.
+        options: As in :func:`restore_files`; targets are not looked at.
+
+    Returns:
+        The plan: containers, reads, bytes, order, space; it can be saved and executed later.
+
+    Raises:
+        RequestError: The requests contradict each other, or belong to several stores.
+        RestoreError: A stub or a stream map cannot be used.
+    """
+    calls = ObserverCalls(None)
+    taken = take_requests(requests, portable_names=options.portable_names)
+    outcome = Outcome(taken.targets, calls)
+    groups, others = group_by_store(taken.stubs)
+    if len(groups) != 1 or others:
+        raise RequestError("a plan needs stubs of exactly one store", code="plan.stores")
+    ((owner, indexes),) = groups.items()
+    found = _store_of(owner, store, indexes, outcome)
+    if found is None:
+        raise outcome.first_error or StoreError("the store of these stubs was not given")
+    files = SystemFiles()
+    with tempfile.TemporaryDirectory(prefix="rehydrate-plan-") as folder:
+
+        def spill() -> int:
+            fd, name = tempfile.mkstemp(dir=folder)
+            Path(name).unlink()
+            return fd
+
+        session = Session(StoreCalls(found), options, calls, None, SystemClock())
+        try:
+            job = StoreJob(
+                session,
+                format_named(owner.name),
+                taken,
+                indexes,
+                outcome=outcome,
+                store=owner.store_id,
+            )
+            joiner = FragmentJoiner(options.memory // 8, lambda: SpillFile(spill(), files))
+            made = job.plan(BudgetedScratch(options.memory // 2, spill, files), joiner)
+        finally:
+            session.close()
+    if outcome.first_error is not None:
+        raise outcome.first_error
+    return made
+
+
+def _refuse_unsafe(taken: Requests, outcome: Outcome, options: RestoreOptions) -> None:
+    portable = options.portable_names
+    for index, target in enumerate(taken.targets):
+        try:
+            check_target(target, portable_names=portable)
+        except UnsafeTargetError as error:
+            outcome.fail(index, error)
+
+
+def _store_of(
+    owner: StubOwner, stores: Stores, indexes: Sequence[int], outcome: Outcome
+) -> BackupStore | None:
+    """Return the store that stubs belong to; without one their requests are decided."""
+    wanted = owner.store_id
+    if isinstance(stores, Mapping):
+        found: BackupStore | None = stores.get(wanted)
+        known = ", ".join(str(store) for store in stores) or "none"
+    else:
+        found = stores
+        declared = stores.store_id if isinstance(stores, DeclaresStore) else None
+        known = str(declared)
+        if declared is not None and declared != wanted:
+            found = None
+    if found is None:
+        error = StoreError(
+            f"the stub belongs to store {wanted}; given: {known}", code="store.other"
+        )
+        _fail_rest(indexes, outcome, error)
+    return found
+
+
+def _fail_rest(indexes: Sequence[int], outcome: Outcome, error: RestoreError) -> None:
+    for index in indexes:
+        if not outcome.is_decided(index):
+            outcome.fail(index, error)
