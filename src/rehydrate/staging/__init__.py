@@ -1,0 +1,1 @@
+"""The destination's side: names, workspace, staged files, durable publishing, resume."""

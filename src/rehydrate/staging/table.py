@@ -1,0 +1,93 @@
+"""The files of a job as columns: what staging knows about each file number."""
+
+from binascii import hexlify
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Final, NamedTuple
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from rehydrate.chunks import Ints
+from rehydrate.staging.paths import display
+
+__all__ = [
+    "NO_MODE",
+    "NO_OWNER",
+    "NO_TIME",
+    "Attributes",
+    "FileTable",
+    "Numbers",
+    "Xattrs",
+]
+
+NO_MODE: Final = 0xFFFFFFFF
+"""The mode is not known: the file gets what a new file gets."""
+NO_OWNER: Final = 0xFFFFFFFF
+"""The owner (or group) is not known: the file keeps that of the process."""
+NO_TIME: Final = -(2**63)
+"""The modification time is not known: the file keeps the time of its restore."""
+
+Xattrs = tuple[tuple[bytes, bytes], ...]
+Numbers = npt.NDArray[np.uint32]
+
+
+class Attributes(NamedTuple):
+    """Metadata of one inode, with the ``NO_`` values where something is not known."""
+
+    mode: int = NO_MODE
+    mtime_ns: int = NO_TIME
+    uid: int = NO_OWNER
+    gid: int = NO_OWNER
+    xattrs: Xattrs = ()
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class FileTable:
+    """The regular files of a job; the index into each column is the file's number.
+
+    Attributes:
+        paths: Relative target paths, accepted by :func:`~rehydrate.staging.paths.check_target`.
+        size: Logical sizes in bytes.
+        mode: Permission bits; :data:`NO_MODE` where unknown.
+        mtime_ns: Modification times, nanoseconds since 1970; :data:`NO_TIME` where unknown.
+        uid: Owners; :data:`NO_OWNER` where unknown.
+        gid: Groups; :data:`NO_OWNER` where unknown.
+        keys: 16 bytes for each file: a digest of target path, stub and all options that change
+            bytes. It names the staged file, so that a later run finds it.
+        xattrs: Extended attributes, only for files that have some.
+        linked: Numbers of files that get further names (hard links) in this job.
+    """
+
+    paths: Sequence[bytes]
+    size: Ints
+    mode: Numbers
+    mtime_ns: Ints
+    uid: Numbers
+    gid: Numbers
+    keys: Sequence[bytes]
+    xattrs: Mapping[int, Xattrs] = attrs.field(factory=dict)
+    linked: AbstractSet[int] = frozenset()
+
+    def __len__(self) -> int:
+        """Return the number of files."""
+        return len(self.paths)
+
+    def staged_name(self, number: int) -> bytes:
+        """Return the name of the staged file of ``number`` in the workspace."""
+        return hexlify(self.keys[number])
+
+    def label(self, number: int) -> str:
+        """Return the path of ``number`` as errors name it."""
+        return display(self.paths[number])
+
+    def attributes(self, number: int) -> Attributes:
+        """Return the metadata of ``number``."""
+        return Attributes(
+            int(self.mode[number]),
+            int(self.mtime_ns[number]),
+            int(self.uid[number]),
+            int(self.gid[number]),
+            self.xattrs.get(number, ()),
+        )
