@@ -111,7 +111,11 @@ class DataPhase:
         )
         self._start_progress(states)
         session.observer(
-            JobStarted(len(numbers), int(records.sizes[rows_wanted & table.stored()].sum()), records.bytes_needed())
+            JobStarted(
+                len(numbers),
+                int(records.sizes[rows_wanted & table.stored()].sum()),
+                records.bytes_needed(),
+            )
         )
         self._lay_out(sink, numbers, resumed)
         consumer = RecordConsumer(session, records, sink, joiner)

@@ -30,8 +30,8 @@ from rehydrate.plan.read_plan import ReadPlan, planned_round
 from rehydrate.plan.rounds import RoundPlan
 from rehydrate.ports import Clock, Files
 from rehydrate.requests import Overwrite
-from rehydrate.staging.staging import Staging
 from rehydrate.staging.root import TargetRoot
+from rehydrate.staging.staging import Staging
 from rehydrate.values import ContainerExtent, StoreId, StorePath
 
 __all__ = ["StoreJob"]

@@ -14,11 +14,11 @@ from rehydrate.formats.walk import StoreFormat, StubTable
 from rehydrate.requests import Links, Overwrite, RestoreOptions
 from rehydrate.results import AtTarget, FileStatus
 from rehydrate.staging.examine import Found
-from rehydrate.staging.staging import Staging
-from rehydrate.staging.table import Attributes
 from rehydrate.staging.links import Linked
 from rehydrate.staging.links import Outcome as LinkOutcome
 from rehydrate.staging.paths import stays_inside
+from rehydrate.staging.staging import Staging
+from rehydrate.staging.table import Attributes
 
 __all__ = ["Targets"]
 
