@@ -5,8 +5,6 @@ import sys
 import tomllib
 from pathlib import Path
 
-import rehydrate
-
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE / "_ext"), str(HERE.parent)]  # own extensions; samples for doctests
 
@@ -42,8 +40,6 @@ html_static_path: list[str] = []
 exclude_patterns = ["_build"]
 if not (HERE.parent / "samples" / "counting_store.py").exists():
     exclude_patterns.append("tutorial/first-adapter.md")
-if not hasattr(rehydrate, "__all__"):
-    exclude_patterns += ["reference/api.md", "reference/errors.md"]
 
 nitpicky = True
 myst_enable_extensions = ["colon_fence", "deflist"]

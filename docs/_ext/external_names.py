@@ -19,7 +19,9 @@ from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
-PACKAGE = "rehydrate"
+import rehydrate
+
+PACKAGE = rehydrate.__name__
 
 
 def exists(name: str) -> bool:
@@ -56,7 +58,7 @@ def face_name(target: str) -> str | None:
     Returns:
         Such as ``rehydrate.StorePath``; ``None`` if it is not exported.
     """
-    exported = set(getattr(importlib.import_module(PACKAGE), "__all__", ()))
+    exported = set(rehydrate.__all__)
     parts = target.split(".")
     for place, part in enumerate(parts):
         if part in exported:
@@ -81,8 +83,6 @@ def resolve(
     if node.get("refdomain") != "py":
         return None
     target = str(node["reftarget"])
-    if not hasattr(importlib.import_module(PACKAGE), "__all__"):
-        return contnode
     ours = face_name(target)
     if ours is not None and ours != target:
         domain = env.domains.python_domain

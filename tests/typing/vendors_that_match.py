@@ -6,19 +6,22 @@ Nothing in this file is run. Assigning an object to a variable of a Protocol is 
 import mmap
 from collections.abc import Sequence
 
-from rehydrate.protocols import (
+from rehydrate import (
     BackupStore,
+    ContainerExtent,
     DeclaresConcurrency,
     DeclaresReadHints,
     DeclaresTimeouts,
+    FileExtent,
     ListsContainers,
     OrdersContainers,
     PreviewsReads,
+    ReadableBuffer,
     ReadsInto,
+    RestoreEvent,
     RestoreObserver,
+    StorePath,
 )
-from rehydrate.results import RestoreEvent
-from rehydrate.values import ContainerExtent, FileExtent, ReadableBuffer, StorePath
 
 
 class Least:

@@ -6,17 +6,19 @@ be. This file is checked by ``tests/typing/test_protocols.py`` and is never impo
 
 from collections.abc import Sequence
 
-from rehydrate.protocols import (
+from rehydrate import (
     BackupStore,
+    ContainerExtent,
     DeclaresConcurrency,
     DeclaresReadHints,
+    FileExtent,
     ListsContainers,
     OrdersContainers,
     PreviewsReads,
     ReadsInto,
     RestoreObserver,
+    StorePath,
 )
-from rehydrate.values import ContainerExtent, FileExtent, StorePath
 
 
 class NoMethod:
