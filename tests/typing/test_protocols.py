@@ -48,3 +48,12 @@ def test_wrong_vendor_classes_are_reported_and_nothing_else_is() -> None:
     expected = marked(path)
     assert len(expected) > 10
     assert reported(path) == expected
+
+
+@pytest.mark.slow
+def test_adapter_in_the_readme_is_well_typed(tmp_path: Path) -> None:
+    text = (TREE / "README.md").read_text("utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    path = tmp_path / "readme.py"
+    path.write_text(block, encoding="utf-8")
+    assert reported(path) == set()
