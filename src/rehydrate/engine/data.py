@@ -238,8 +238,14 @@ class DataPhase:
                 sink.fail(number, error)
 
     def _published(self, outcomes: Sequence[Published]) -> None:
+        requests_of = self._requests_of
+        self._outcome.restored(
+            [requests_of[r.number] for r in outcomes if r.placed and not (r.error or r.lost)]
+        )
         for result in outcomes:
-            index = self._requests_of[result.number]
+            if result.placed and not (result.error or result.lost):
+                continue
+            index = requests_of[result.number]
             if result.placed:
                 self._outcome.decide(index, FileStatus.RESTORED, result.error, result.lost)
             elif result.error is not None:

@@ -62,7 +62,7 @@ def sort_entries(
         outcome.fail(indexes[position], error)
     if has_recall or requests.sizes or requests.own_data:
         _apply_recall(stubs, indexes, requests, options, outcome=outcome, has_recall=has_recall)
-    alive = [not outcome.is_decided(index) for index in indexes]
+    decided = set(indexes).difference(outcome.alive(indexes))
     kinds = stubs.kind.tolist()
     groups = stubs.link_group.tolist()
     files: list[int] = []
@@ -71,7 +71,7 @@ def sort_entries(
     directories: list[int] = []
     symlinks: list[int] = []
     for position, kind in enumerate(kinds):
-        if not alive[position]:
+        if decided and indexes[position] in decided:
             continue
         if kind == FILE:
             group = groups[position]

@@ -11,6 +11,7 @@ from rehydrate.results import AtTarget, FileFinished, FileStatus, ReadCounters, 
 
 __all__ = ["Outcome"]
 
+_NEW: Final = list(AtTarget).index(AtTarget.NEW)
 _PLACE: Final = {place: number for number, place in enumerate(AtTarget)}
 _UNDECIDED: Final = 0
 
@@ -67,7 +68,7 @@ class Outcome:
         self._statuses[index] = status
         self.decided += 1
         if status is FileStatus.RESTORED:
-            self._places[index] = _PLACE[AtTarget.NEW]
+            self._places[index] = _NEW
         if error is not None:
             error = error.for_file(self._name(index)) if error.file is None else error
             self._errors[index] = error
@@ -75,6 +76,24 @@ class Outcome:
             self._lost[index] = lost
         if self._observer.active:
             self._observer(FileFinished(index, self._name(index), status, error))
+
+    def restored(self, indexes: Sequence[int]) -> None:
+        """Decide that requests were restored and that there is nothing more to say of them."""
+        if self._observer.active:
+            for index in indexes:
+                self.decide(index, FileStatus.RESTORED)
+            return
+        chosen = np.array(indexes, np.int64)
+        chosen = chosen[self._statuses[chosen] == _UNDECIDED]
+        self._statuses[chosen] = FileStatus.RESTORED
+        self._places[chosen] = _NEW
+        self.decided += len(chosen)
+
+    def alive(self, indexes: Sequence[int]) -> list[int]:
+        """Return those of some requests that have no status."""
+        chosen = np.array(indexes, np.int64)
+        found: list[int] = chosen[self._statuses[chosen] == _UNDECIDED].tolist()
+        return found
 
     def fail(self, index: int, error: RestoreError) -> None:
         """Decide that a request failed."""

@@ -96,7 +96,7 @@ def restore_files(
     total = Tally()
     clock, files = SystemClock(), SystemFiles()
     for owner, members in groups.items():
-        indexes = [index for index in members if not outcome.is_decided(index)]
+        indexes = outcome.alive(members)
         found = _store_of(owner, store, indexes, outcome)
         if found is None:
             continue

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import attrs
 
 from rehydrate.errors import RequestError
-from rehydrate.formats.detect import StubOwner, owner_of
+from rehydrate.formats.detect import FORMATS, StubOwner
 from rehydrate.requests import FileMetadata, OwnExtent, RestoreRequest
 from rehydrate.staging.paths import collision_key
 
@@ -37,32 +37,34 @@ def take_requests(requests: Iterable[RestoreRequest], *, portable_names: bool) -
     Raises:
         RequestError: Two requests have the same target, or something is no request.
     """
-    stubs: list[bytes] = []
-    targets: list[bytes] = []
-    sizes: dict[int, int] = {}
-    metadata: dict[int, FileMetadata] = {}
-    own_data: dict[int, Sequence[OwnExtent]] = {}
-    for index, request in enumerate(requests):
-        if not isinstance(request, RestoreRequest):
+    taken = list(requests)
+    for index, request in enumerate(taken):
+        if type(request) is not RestoreRequest:
             raise RequestError(f"element {index} is no RestoreRequest")
-        target = request.target
-        if isinstance(target, str):
-            target = target.encode("utf-8", "surrogatepass" if _odd(target) else "surrogateescape")
-        stubs.append(request.stub)
-        targets.append(target)
-        if request.size is not None:
-            sizes[index] = request.size
-        if request.metadata is not None:
-            metadata[index] = request.metadata
-        if request.own_data is not None:
-            own_data[index] = request.own_data
-    _refuse_same_targets(targets, portable_names=portable_names)
-    return Requests(stubs, targets, sizes, metadata, own_data)
+    targets = [request.target for request in taken]
+    found = Requests(
+        stubs=[request.stub for request in taken],
+        targets=[target if type(target) is bytes else _as_bytes(target) for target in targets],
+        sizes={i: request.size for i, request in enumerate(taken) if request.size is not None},
+        metadata={
+            i: request.metadata for i, request in enumerate(taken) if request.metadata is not None
+        },
+        own_data={
+            i: request.own_data for i, request in enumerate(taken) if request.own_data is not None
+        },
+    )
+    _refuse_same_targets(found.targets, portable_names=portable_names)
+    return found
 
 
-def _odd(text: str) -> bool:
-    """Whether a text holds surrogates that no file name of bytes decodes to."""
-    return any("\ud800" <= unit <= "\udfff" and not "\udc80" <= unit <= "\udcff" for unit in text)
+def _as_bytes(target: str | bytes) -> bytes:
+    if isinstance(target, bytes):
+        return target
+    try:
+        return target.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        # Halves of surrogate pairs, as Windows names may hold them.
+        return target.encode("utf-8", "surrogatepass")
 
 
 def _refuse_same_targets(targets: Sequence[bytes], *, portable_names: bool) -> None:
@@ -89,11 +91,19 @@ def group_by_store(stubs: Sequence[bytes]) -> tuple[dict[StubOwner, list[int]], 
         The request indexes of each owner, and those that are no stubs at all.
     """
     groups: dict[StubOwner, list[int]] = {}
-    others: list[int] = []
-    for index, stub in enumerate(stubs):
-        owner = owner_of(stub)
-        if owner is None:
-            others.append(index)
-        else:
-            groups.setdefault(owner, []).append(index)
+    others = list(range(len(stubs)))
+    for form in FORMATS:
+        by_key: dict[bytes, list[int]] = {}
+        left: list[int] = []
+        store_key = form.store_key
+        for index in others:
+            key = store_key(stubs[index])
+            if key is None:
+                left.append(index)
+            elif key in by_key:
+                by_key[key].append(index)
+            else:
+                by_key[key] = [index]
+        groups |= {StubOwner(form.name, key): members for key, members in by_key.items()}
+        others = left
     return groups, others
