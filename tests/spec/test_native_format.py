@@ -1,0 +1,161 @@
+"""The page of the native format, its examples, and a reader written from it, against the code."""
+
+import ast
+import re
+import sys
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from rehydrate.formats.native import layout
+from tests.spec import native_reader as reader
+from tests.spec.examples import PAGE, dump, make_examples, names_on, replace_blocks
+from tests.spec.small_store import CONFIGURATION, STORE, T0, ContainerWriter, make_store, tombstone
+
+EXAMPLES = make_examples()
+HELLO = b"hello, world\n"
+
+
+def refuse(_frame: bytes) -> bytes:
+    raise AssertionError("nothing is compressed here")
+
+
+def inflate(frame: bytes) -> bytes:
+    return zstandard.ZstdDecompressor().decompress(frame)
+
+
+def bytes_on_page() -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for block in re.finditer(
+        r"^% example: ([a-z-]+)\n+```text\n(.*?)```$",
+        PAGE.read_text("utf-8"),
+        re.MULTILINE | re.DOTALL,
+    ):
+        data = b""
+        for line in block[2].splitlines():
+            if line == "*":
+                continue
+            at, _, rest = line.partition("  ")
+            missing = int(at, 16) - len(data)
+            data += (data[-16:] * (missing // 16 + 1))[:missing] if missing else b""
+            data += bytes.fromhex(rest[:47])
+        found[block[1]] = data
+    return found
+
+
+def test_page_shows_what_the_code_makes() -> None:
+    page = PAGE.read_text("utf-8")
+    dumps = {name: dump(data) for name, data in EXAMPLES.items()}
+    assert sorted(names_on(page)) == sorted(dumps)
+    assert replace_blocks(page, dumps.__getitem__) == page, "run python -m tests.spec.examples"
+
+
+def test_dumps_on_the_page_can_be_read_back() -> None:
+    assert bytes_on_page() == EXAMPLES
+
+
+def test_reader_is_short_and_needs_the_standard_library_only() -> None:
+    source = Path(reader.__file__).read_text("utf-8")
+    assert len(source.splitlines()) <= 150
+    for node in ast.walk(ast.parse(source)):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or "."] if isinstance(node, ast.ImportFrom) else []
+        assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names
+
+
+def test_crc_has_the_check_value_of_its_standard() -> None:
+    assert reader.crc64(b"123456789") == 0xAE8B14860A799888 == layout.crc64(b"123456789")
+
+
+def test_reader_reads_the_container_of_the_page() -> None:
+    page = bytes_on_page()
+    data = page["header"] + page["record"] + page["record-zstd"] + page["commit"]
+    header = reader.read_header(data)
+    assert uuid.UUID(bytes=header["store"]) == STORE
+    assert (header["kind"], header["container"], header["generation"]) == (1, 1, 1)
+    assert header["configuration"] == CONFIGURATION
+    assert header["capacity"] == 1 << 30
+    first, second, last = reader.walk(data)
+    assert first["payload"] == HELLO
+    assert (first["local_id"], second["local_id"], last["local_id"]) == (1, 2, 0)
+    assert inflate(second["payload"]) == b"A" * 200
+    commit = reader.read_commit(last)
+    assert (commit["sequence"], commit["records"], commit["previous"]) == (1, 2, 0)
+    assert commit["valid_length"] == len(data) == 8192
+    assert not commit["sealed"]
+
+
+def test_reader_reads_the_maps_and_stubs_of_the_page() -> None:
+    page = bytes_on_page()
+    rows = list(reader.ROW.iter_unpack(page["map"]))
+    assert [row[5] for row in rows] == [13, 4096, 8192, 8392]
+    assert [(row[0], row[3]) for row in rows] == [(1, 1), (0, 0), (0, 1), (1, 2)]
+    inline = reader.read_stub(page["stub-inline"])
+    assert (inline["size"], inline["mode"], inline["uid"], inline["gid"]) == (13, 0o640, 1000, 100)
+    assert (inline["mtime"], inline["ctime"]) == (T0, T0 + 1)
+    assert inline["xattrs"] == {b"user.note": b"hi"}
+    assert inline["rows"] == rows[:1]
+    parts = reader.read_stub(page["stub-parts"])
+    assert (parts["map"], parts["rows"][0][0], parts["rows"][0][5]) == (2, 2, 8392)
+    assert reader.read_stub(page["stub-link"])["link"] == b"../hello"
+    place = {"salt": bytes(range(0x20, 0x30)), "container": 2, "generation": 1}
+    container = bytes(4096) + page["record-map"] + page["map"]
+    assert reader.read_record(container, 4096, place)["payload"] == page["map"]
+
+
+def test_reader_reads_the_catalogue_and_the_tombstone_of_the_page() -> None:
+    page = bytes_on_page()
+    segment = reader.read_segment(page["segment"])
+    assert list(segment) == [b"d", b"d/hello"]
+    assert segment[b"d/hello"] == page["stub-inline"]
+    manifest = reader.read_manifest(page["manifest"])
+    assert (manifest["version"], manifest["source"], manifest["entries"]) == (1, "/home", 2)
+    assert manifest["first_paths"] == [b"d"]
+    assert manifest["containers"][0][:5] == ["Data", 1, 1, 8192, 1]
+    assert reader.read_tombstone(page["tombstone"], 1) == (1, 2, 4096, 1, 85)
+    assert reader.read_tombstone(page["tombstone"], 2) == (0, 0, 0, 0, 0)
+
+
+def write(files: dict[str, bytes], folder: Path) -> Path:
+    for path, data in files.items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_bytes(data)
+    return folder
+
+
+@pytest.mark.parametrize("decode", [refuse, inflate], ids=["plain", "zstd"])
+def test_reader_reads_a_whole_store(decode: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    small = make_store(compress=decode is inflate)
+    store = write(small.files, tmp_path)
+    (version,) = store.glob("versions/*.rhm")
+    manifest = reader.read_manifest(version.read_bytes())
+    found: dict[bytes, bytes | None] = {}
+    for row in manifest["rows"]:
+        segment = reader.read_segment(reader.fetch(store, "Stream", row, decode))
+        for path, data in segment.items():
+            stub = reader.read_stub(data)
+            texts = {1: reader.content(store, stub, decode), 2: None, 3: stub["link"]}
+            found[path] = texts[stub["kind"]]
+    assert found == small.content
+    assert len(found) == manifest["entries"]
+
+
+def test_manifest_is_a_record_too() -> None:
+    small = make_store()
+    stream = small.files["Stream/00000002.00000001.rhc"]
+    (record,) = [record for record in reader.walk(stream) if record["kind"] == 4]
+    assert small.files["versions/00000001.rhm"][:-32] == record["payload"]
+
+
+def test_reader_follows_a_tombstone(tmp_path: Path) -> None:
+    old, new = ContainerWriter("Data", 1), ContainerWriter("Data", 1, generation=2)
+    ref = old.add_chunk(HELLO)
+    files = {
+        old.path: tombstone(old.header, [new.add_chunk(HELLO)]),
+        new.path: bytes(new.data),
+    }
+    row = (1, 1, ref.offset, 1, ref.length, 13, ref.digest)
+    assert reader.fetch(write(files, tmp_path), "Data", row, refuse) == HELLO
