@@ -14,6 +14,8 @@ Ordinary memory is used for a few blocks of rows; the columns come from a
 :class:`~rehydrate.plan.columns.Scratch`.
 """
 
+from typing import Final
+
 import attrs
 import numpy as np
 import numpy.typing as npt
@@ -29,10 +31,13 @@ __all__ = ["Needs", "find_needs"]
 
 RowNumbers = npt.NDArray[np.uint32] | npt.NDArray[np.int64]
 
-# The eight 64-bit words of a row: see ROW_DTYPE.
-CONTAINER, OFFSET, RECORD, END, DIGEST = 0, 1, 2, 3, slice(4, 8)
-IDENTITY = (RECORD, *range(8)[DIGEST])
-"""Words that equal rows of one place have in common; the end is turned into a size first."""
+# The eight 64-bit words of a row, see ROW_DTYPE; the last four are the digest.
+CONTAINER, OFFSET, RECORD, END = range(4)
+WORDS: Final = 8
+
+# Eight comparisons of one byte each, looked at as one number.
+SAME_PLACE: Final = np.array([1, 1, 0, 0, 0, 0, 0, 0], np.uint8).view(np.uint64)
+SAME: Final = np.ones(WORDS, np.uint8).view(np.uint64)
 
 
 @attrs.frozen(eq=False)
@@ -96,7 +101,7 @@ def find_needs(
         CorruptMetadataError: A wanted row has no length or ends beyond ``MAX_OFFSET``. Formats
             check this, each file for itself; here it only stops the plan from going wrong.
     """
-    words: Words = np.ascontiguousarray(table.rows).view("<u8").reshape(-1, 8)
+    words: Words = np.ascontiguousarray(table.rows).view("<u8").reshape(-1, WORDS)
     keys, counts = count_containers(words, wanted, block)
     numbering = Numbering(keys, sort_key)
     ptr = np.zeros(len(keys) + 1, np.int64)
@@ -126,7 +131,6 @@ def _sorted_rows(
     cursor = ptr[:-1].copy()
     for first, end in blocks(len(words), block):
         rows, chosen = stored_words(words, wanted, first, end)
-        _check_ranges(chosen)
         number = numbering.numbers(chosen[:, CONTAINER])
         order = numbering.sort(number)
         seats = _seats(number[order], cursor)
@@ -139,16 +143,6 @@ def _sorted_rows(
 
 def _room(scratch: Scratch, kind: type[np.uint32] | type[np.int64], count: int) -> RowNumbers:
     return scratch.array(np.uint32, count) if kind is np.uint32 else scratch.array(np.int64, count)
-
-
-def _check_ranges(chosen: Words) -> None:
-    length = chosen[:, RECORD] >> np.uint64(32)
-    wrong = (length == 0) | (chosen[:, OFFSET] > np.uint64(MAX_OFFSET) - length)
-    if wrong.any():
-        row = chosen[int(wrong.argmax())]
-        msg = "a stream map refers to bytes that no container can have"
-        offset, size = int(row[OFFSET]), int(row[RECORD]) >> 32
-        raise CorruptMetadataError(msg, offset=offset, length=size)
 
 
 def _seats(number: npt.NDArray[np.unsignedinteger], cursor: Ints) -> Ints:
@@ -181,30 +175,30 @@ class _Grouping:
         self._length = Column(scratch, np.uint32, most)
         self._row = Column(scratch, np.int64, most)
         self._use_ptr = Column(scratch, np.int64, most + 1)
-        self._last: Words = np.zeros((1, 8), np.uint64)
+        self._last: Words = np.zeros(WORDS, np.uint64)
 
     def take_block(self, at: int, end: int) -> int:
         """Group the sorted rows from ``at`` on, to ``end`` at most; return where to go on."""
         rows = self._use_row[at:end].astype(np.int64)
         words = self._gather(rows)
-        same_place = _equal_neighbours(words, (CONTAINER, OFFSET))
+        same = _compared(words)
+        same_place = (same & SAME_PLACE) == SAME_PLACE
         if end < len(self._use_row):
             # End between two places, so that conflicting claims about one place stay together.
             cuts = np.flatnonzero(~same_place)
             if len(cuts):
                 end = at + int(cuts[-1]) + 1
                 rows, words = rows[: end - at], words[: end - at]
-                same_place = same_place[: end - at - 1]
-        same = same_place & _equal_neighbours(words, (END, *IDENTITY))
-        if (same_place & ~same).any():
-            order = _by_claim(words, same_place, same)
+                same, same_place = same[: end - at - 1], same_place[: end - at - 1]
+        if (same_place & (same != SAME)).any():
+            order = _by_claim(words, same_place, same == SAME)
             rows, words = rows[order], words[order]
             self._use_row[at:end] = rows
-            same = _equal_neighbours(words, (CONTAINER, OFFSET, END, *IDENTITY))
+            same = _compared(words)
         fresh = at == 0 or bool((words[0] != self._last).any())
-        heads = np.flatnonzero(np.concatenate(([fresh], ~same)))
+        heads = np.flatnonzero(np.concatenate(([fresh], same != SAME)))
         self._last = words[-1].copy()
-        self._append(at + heads, rows[heads], words[heads])
+        self._append(at, heads, rows, words)
         return end
 
     def needs(self, containers: tuple[tuple[int, int], ...]) -> Needs:
@@ -222,18 +216,33 @@ class _Grouping:
 
     def _gather(self, rows: Ints) -> Words:
         """Return copies of the rows, the logical end replaced by the logical size."""
-        words: Words = self._records.take(rows).view("<u8").reshape(-1, 8)
+        words: Words = self._records.take(rows).view("<u8").reshape(-1, WORDS)
         starts = self._words[rows - 1, END]  # row 0 takes the last row, but is first of its file
         starts[self._first_of_file[rows]] = 0
         words[:, END] -= starts
         return words
 
-    def _append(self, at: Ints, rows: Ints, words: Words) -> None:
-        self._container.append(np.searchsorted(self._ptr, at, side="right") - 1)
-        self._offset.append(words[:, OFFSET])
-        self._length.append(words[:, RECORD] >> np.uint64(32))
-        self._row.append(rows)
-        self._use_ptr.append(at)
+    def _append(self, at: int, heads: Ints, rows: Ints, words: Words) -> None:
+        offset, length = words[heads, OFFSET], words[heads, RECORD] >> np.uint64(32)
+        _check_ranges(offset, length)
+        # The containers of this block, and where each begins in it.
+        first, last = np.searchsorted(self._ptr, (at, at + len(rows) - 1), side="right") - 1
+        borders = np.searchsorted(heads, self._ptr[first : last + 1] - at)
+        borders[0] = 0
+        numbers = np.arange(first, last + 1)
+        self._container.append(np.repeat(numbers, np.diff(borders, append=len(heads))))
+        self._offset.append(offset)
+        self._length.append(length)
+        self._row.append(rows[heads])
+        self._use_ptr.append(at + heads)
+
+
+def _check_ranges(offset: Words, length: Words) -> None:
+    wrong = (length == 0) | (offset > np.uint64(MAX_OFFSET) - length)
+    if wrong.any():
+        at = int(wrong.argmax())
+        msg = "a stream map refers to bytes that no container can have"
+        raise CorruptMetadataError(msg, offset=int(offset[at]), length=int(length[at]))
 
 
 def _first_rows(table: ChunkTable, scratch: Scratch) -> Bools:
@@ -246,11 +255,10 @@ def _first_rows(table: ChunkTable, scratch: Scratch) -> Bools:
     return first
 
 
-def _equal_neighbours(words: Words, columns: tuple[int, ...]) -> Bools:
-    same: Bools = words[1:, columns[0]] == words[:-1, columns[0]]
-    for column in columns[1:]:
-        same &= words[1:, column] == words[:-1, column]
-    return same
+def _compared(words: Words) -> Words:
+    """Return which words of each row equal those of the row before: one byte for each word."""
+    equal: Bools = words[1:] == words[:-1]
+    return equal.view(np.uint64).reshape(-1)
 
 
 def _by_claim(words: Words, same_place: Bools, same: Bools) -> Ints:
@@ -260,7 +268,7 @@ def _by_claim(words: Words, same_place: Bools, same: Bools) -> Ints:
     disputed[place[1:][same_place & ~same]] = True
     members = np.flatnonzero(disputed[place])
     claims = words[members]
-    columns = [claims[:, column] for column in reversed((RECORD, END, *IDENTITY[1:]))]
+    columns = claims.T[:OFFSET:-1]
     order = np.arange(len(words))
     order[members] = members[np.lexsort([*columns, place[members]])]
     return order
