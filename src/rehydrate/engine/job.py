@@ -206,6 +206,10 @@ class StoreJob:
                 outcome=self._outcome,
             )
             phase.run(numbers, joiner, scratch, lambda paths: self._preset(plan, paths))
+        except BaseException as error:
+            # Tell the other threads before waiting for them.
+            self._session.fail(error)
+            raise
         finally:
             # No worker may write into a workspace that is being closed.
             self._session.drain()

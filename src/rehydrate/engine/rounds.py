@@ -8,6 +8,7 @@ from typing import Protocol, overload
 import numpy as np
 
 from rehydrate.engine.session import Session
+from rehydrate.engine.threads import TaskThreads
 from rehydrate.errors import (
     ContainerNotFoundError,
     NotReadyError,
@@ -251,15 +252,43 @@ class Round:
             if session.ended:
                 return
 
-        def read_and_consume() -> None:
+        def fetch() -> memoryview | None:
             try:
-                view = self._read(path, offset, size, read, room)
+                return self._read(path, offset, size, read, room)
             finally:
                 self._in_flight.release()
+
+        def consume(view: memoryview | None) -> None:
             if view is not None:
                 self._consumer.consume(read, view)
 
-        self._hand_over(read_and_consume, room)
+        if session.readers is None:
+            self._hand_over(lambda: consume(fetch()), room)
+        else:
+            self._read_apart(session.readers, fetch, consume, room)
+
+    def _read_apart(
+        self,
+        readers: TaskThreads,
+        fetch: Callable[[], memoryview | None],
+        consume: Callable[[memoryview | None], None],
+        room: bytearray,
+    ) -> None:
+        """Read on one of our threads, then decode and write on the caller's executor."""
+        session = self._session
+        with session.lock:
+            self._pending += 1
+
+        def run() -> None:
+            try:
+                view = fetch()
+                self._hand_over(lambda: consume(view), room)
+            except BaseException as error:  # noqa: BLE001 - carried to the caller's thread
+                session.fail(error)
+            finally:
+                session.messages.put(self._one_done)
+
+        readers.submit(run)
 
     def _hand_over(self, task: Callable[[], None], room: bytearray) -> None:
         session = self._session

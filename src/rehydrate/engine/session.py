@@ -27,6 +27,7 @@ __all__ = ["BufferPool", "Session"]
 T = TypeVar("T")
 
 _TICK = 0.1
+_WORKER = "rehydrate-worker"
 _MOST_JOBS = 8
 _SHARE_OF_BUFFERS = 4  # buffers take at most this part of the memory budget
 
@@ -100,6 +101,7 @@ class Session:
         tally: Counters.
         lock: Guards the counters and other small shared state; never held across a vendor call.
         clock: Time.
+        readers: Threads for concurrent reads where the workers are the caller's; else None.
         max_gap: Reads closer than this are merged, bytes.
         max_read: Largest read, bytes.
         jobs: Worker threads.
@@ -131,21 +133,25 @@ class Session:
         self.messages: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._token = options.cancel or CancelToken()
         self._failure: BaseException | None = None
-        self._reading: dict[int, float] = {}
+        self._reading: dict[str, float] = {}
         self._pid = os.getpid()
         self.heartbeat: Callable[[], None] = _nothing
         self.container: StorePath | None = None
         self.plans: dict[str, tuple[Sequence[StorePath], RoundPlan]] = {}
         self._store_thread = TaskThreads(1, "store")
         self._workers = TaskThreads(self.jobs, "worker") if executor is None else None
+        # A caller's executor never gets vendor calls: concurrent reads have threads of their own.
+        shared = executor is None or calls.concurrent_reads == 1
+        self.readers = None if shared else TaskThreads(calls.concurrent_reads, "reader")
         self._active = 0
         self._submit = (self._workers or executor).submit  # type: ignore[union-attr]
 
     def close(self) -> None:
         """Let the threads end; those stuck in a vendor's call are left behind."""
         self._store_thread.stop()
-        if self._workers is not None:
-            self._workers.stop()
+        for threads in (self._workers, self.readers):
+            if threads is not None:
+                threads.stop()
 
     @property
     def ended(self) -> bool:
@@ -198,7 +204,7 @@ class Session:
 
     def drain(self) -> None:
         """Wait until no worker is busy; those stuck in a vendor's read are left behind."""
-        while self._active > len(self._reading):
+        while self._active > sum(name.startswith(_WORKER) for name in self._reading):
             try:
                 self.messages.get(timeout=_TICK)()
             except queue.Empty:
@@ -206,7 +212,7 @@ class Session:
 
     def timed_read(self, read: Callable[[], T]) -> T:
         """Make one vendor read under the deadline that :meth:`wait` watches."""
-        me = threading.get_ident()
+        me = threading.current_thread().name
         self._reading[me] = self.clock.monotonic()
         try:
             return read()

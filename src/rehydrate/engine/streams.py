@@ -11,7 +11,7 @@ from rehydrate.engine.records import Records
 from rehydrate.engine.repair import repair
 from rehydrate.engine.rounds import Containers, Round
 from rehydrate.engine.session import Session
-from rehydrate.errors import CorruptMetadataError, RestoreError
+from rehydrate.errors import CorruptMetadataError, LimitError, RestoreError
 from rehydrate.formats.maps import check_maps
 from rehydrate.formats.walk import STREAM, Limits, StoreFormat, StubTable
 from rehydrate.plan.planner import find_needs
@@ -92,7 +92,9 @@ def read_stream_maps(
     chosen = np.repeat(lengths > 0, np.diff(stubs.row_ptr))
     in_parts = np.flatnonzero(stubs.in_parts & (lengths > 0))
     if len(in_parts):
-        rows, lengths = _read_parts(session, form, stubs, lengths, errors=errors, joiner=joiner)
+        rows, lengths = _read_parts(
+            session, form, stubs, lengths, errors=errors, joiner=joiner, limits=limits
+        )
     else:
         rows = stubs.rows if bool(chosen.all()) else stubs.rows[chosen]
     table = ChunkTable(rows, _ptr(lengths))
@@ -132,6 +134,7 @@ def _read_parts(
     *,
     errors: dict[int, RestoreError],
     joiner: FragmentJoiner,
+    limits: Limits,
 ) -> tuple[Rows, Ints]:
     """Read the stream-map records of all files that have some; return all rows and their counts."""
     per_stub = np.diff(stubs.row_ptr)
@@ -139,8 +142,12 @@ def _read_parts(
     parts = stubs.rows[is_part]
     sizes = parts["length"].astype(np.int64) - form.map_overhead
     files = np.repeat(np.arange(len(per_stub)), per_stub)[is_part]
-    for file in np.unique(files[(sizes <= 0) | (parts["container"] == 0)]).tolist():
+    wrong = (sizes <= 0) | (sizes > limits.map_record) | (parts["container"] == 0)
+    for file in np.unique(files[wrong]).tolist():
         errors[file] = CorruptMetadataError("a stub refers to no stream map", code="map.part")
+    totals = np.bincount(files, np.minimum(sizes, limits.map_record), len(per_stub))
+    for file in np.flatnonzero(totals > limits.map_size).tolist():
+        errors[file] = LimitError(f"the stream map of a file is above {limits.map_size} bytes")
     good = ~np.isin(files, list(errors))
     parts, sizes, files = parts[good], sizes[good], files[good]
     # Each part is a file of one row here: its logical size tells equal references apart.

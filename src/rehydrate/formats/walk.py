@@ -53,11 +53,13 @@ class Limits:
         file_size: Logical size of a file, bytes.
         chunk_size: Logical size of a chunk, bytes.
         map_size: Stream maps of one file, bytes.
+        map_record: Payload of one stream-map record, bytes.
     """
 
     file_size: int = 16 << 40
     chunk_size: int = 1 << 20
     map_size: int = 1 << 30
+    map_record: int = 64 << 20
 
 
 @attrs.frozen(eq=False)
