@@ -29,20 +29,10 @@ from rehydrate.formats.native.container import (
 from rehydrate.formats.native.record import encode_record, place_check
 from rehydrate.formats.native.stub import NativeStub, encode_stub
 from rehydrate.formats.walk import DATA, DIRECTORY, STREAM, SYMLINK, RecordRef
+from rehydrate.stores.layout import StoreConfiguration
 
 STORE = uuid.UUID("00112233-4455-6677-8899-aabbccddeeff")
-CONFIGURATION: Configuration = {
-    "chunker": {
-        "name": "fastcdc",
-        "version": 1,
-        "seed": 0,
-        "minimum": 32768,
-        "average": 65536,
-        "maximum": 131072,
-        "normalisation": 1,
-    },
-    "compression": {"name": "zstd", "level": 3},
-}
+CONFIGURATION: Configuration = StoreConfiguration(store=STORE).as_mapping()
 T0 = 1_700_000_000_000_000_000
 
 

@@ -57,6 +57,13 @@ def test_dumps_on_the_page_can_be_read_back() -> None:
     assert bytes_on_page() == EXAMPLES
 
 
+def test_page_names_each_member_of_the_configuration() -> None:
+    page = PAGE.read_text("utf-8")
+    for name, value in CONFIGURATION.items():
+        members = [f"{name}.{member}" for member in value] if isinstance(value, dict) else [name]
+        assert all(f"`{member}`" in page for member in members), members
+
+
 def test_reader_is_short_and_needs_the_standard_library_only() -> None:
     source = Path(reader.__file__).read_text("utf-8")
     assert len(source.splitlines()) <= 150
