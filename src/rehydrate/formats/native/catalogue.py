@@ -33,6 +33,7 @@ from rehydrate.values import MAX_OFFSET
 __all__ = [
     "ContainerState",
     "Manifest",
+    "SegmentColumns",
     "decode_manifest",
     "decode_segment",
     "encode_manifest",
@@ -40,6 +41,7 @@ __all__ = [
     "is_entry_path",
     "manifest_name",
     "seal_manifest",
+    "segment_columns",
     "tree_key",
     "unseal_manifest",
 ]
@@ -87,11 +89,38 @@ def _encode_ends(parts: Sequence[bytes]) -> bytes:
     return np.cumsum([len(part) for part in parts], dtype=np.uint32).astype(_OFFSET).tobytes()
 
 
-def decode_segment(payload: bytes) -> tuple[list[bytes], list[bytes]]:
-    """Return the paths and the stubs of a segment.
+@attrs.frozen(eq=False)
+class SegmentColumns:
+    """Where the paths and stubs of a segment are in its payload.
+
+    Attributes:
+        payload: The segment.
+        path_ends: End of each path behind ``paths_at``.
+        stub_ends: End of each stub behind ``stubs_at``.
+        paths_at: Offset of the path column.
+        stubs_at: Offset of the stub column.
+    """
+
+    payload: bytes
+    path_ends: Ints
+    stub_ends: Ints
+    paths_at: int
+    stubs_at: int
+
+    def paths(self) -> list[bytes]:
+        """Return the paths; neither they nor their order are checked."""
+        return _cut(self.payload, self.paths_at, self.path_ends)
+
+    def stubs(self) -> list[bytes]:
+        """Return the stubs."""
+        return _cut(self.payload, self.stubs_at, self.stub_ends)
+
+
+def segment_columns(payload: bytes) -> SegmentColumns:
+    """Find the columns of a segment without looking at single paths.
 
     Raises:
-        CorruptMetadataError: The segment contradicts itself or its paths are out of order.
+        CorruptMetadataError: The segment contradicts itself.
         UnsupportedFormatError: It is of a newer version.
     """
     if len(payload) < SEGMENT.size or payload[:4] != SEGMENT_MAGIC:
@@ -109,9 +138,20 @@ def decode_segment(payload: bytes) -> tuple[list[bytes], list[bytes]]:
         raise CorruptMetadataError("a catalogue segment has a wrong size", code="segment.size")
     path_ends = _decode_ends(payload, SEGMENT.size, count, path_size)
     stub_ends = _decode_ends(payload, SEGMENT.size + 4 * count, count, stub_size)
-    paths = _cut(payload, columns_at, path_ends)
+    return SegmentColumns(payload, path_ends, stub_ends, columns_at, columns_at + path_size)
+
+
+def decode_segment(payload: bytes) -> tuple[list[bytes], list[bytes]]:
+    """Return the paths and the stubs of a segment.
+
+    Raises:
+        CorruptMetadataError: The segment contradicts itself or its paths are out of order.
+        UnsupportedFormatError: It is of a newer version.
+    """
+    columns = segment_columns(payload)
+    paths = columns.paths()
     _check_paths(paths, "segment")
-    return paths, _cut(payload, columns_at + path_size, stub_ends)
+    return paths, columns.stubs()
 
 
 def _check_paths(paths: Sequence[bytes], where: str) -> None:
