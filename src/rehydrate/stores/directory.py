@@ -45,7 +45,7 @@ class DirectoryStore:
     """Reads that may be in flight at the same time."""
     max_gap = 4096
     """Unneeded bytes that are cheaper to read than to skip."""
-    max_read = 8 << 20
+    max_read = 1 << 20
     """Largest sensible read in bytes."""
 
     def __init__(
