@@ -38,7 +38,7 @@ def test_declares_all_abilities_of_a_directory(root: Path) -> None:
         assert isinstance(required, ReadsInto | ListsContainers)
         assert isinstance(store, DeclaresConcurrency)
         assert isinstance(store, DeclaresReadHints)
-        assert (store.concurrent_reads, store.max_gap, store.max_read) == (4, 4096, 8 << 20)
+        assert (store.concurrent_reads, store.max_gap, store.max_read) == (4, 4096, 1 << 20)
         assert store.path == root
 
 
