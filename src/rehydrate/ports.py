@@ -14,6 +14,9 @@ from typing import Final, Protocol
 
 from rehydrate.values import ReadableBuffer
 
+if sys.platform != "win32":
+    import fcntl
+
 __all__ = ["Clock", "Files", "RandomSource", "SystemClock", "SystemFiles", "SystemRandom"]
 
 
@@ -337,8 +340,6 @@ class SystemFiles:
     def fsync(self, fd: int) -> None:
         """``fsync``; on macOS F_FULLFSYNC, since fsync stops at the drive's cache there."""
         if sys.platform == "darwin":
-            import fcntl  # noqa: PLC0415 - the module exists on POSIX systems only
-
             try:
                 fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
             except OSError as error:
@@ -438,8 +439,6 @@ class SystemFiles:
         """``flock`` without waiting."""
         if sys.platform == "win32":
             raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
-        import fcntl  # noqa: PLC0415 - the module exists on POSIX systems only
-
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
