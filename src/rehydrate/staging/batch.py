@@ -247,15 +247,16 @@ class Publisher:
         return safe
 
     def _release(self, numbers: list[int], results: list[Published]) -> list[int]:
-        safe = []
-        for number in numbers:
+        """Close the descriptors that were kept; return the files for which that went well."""
+        kept = self._staged.kept_open
+        failed = set()
+        for number in [number for number in numbers if number in kept]:
             try:
-                self._staged.forget_open(number)
+                self._files.close(kept.pop(number))
             except OSError as cause:
                 results.append(self._lose(number, cause))
-            else:
-                safe.append(number)
-        return safe
+                failed.add(number)
+        return [number for number in numbers if number not in failed] if failed else numbers
 
     def _sync_file_system(self, workspace: Workspace) -> bool:
         return self._syncfs and self._files.syncfs(workspace.fd)

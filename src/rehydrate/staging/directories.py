@@ -140,18 +140,23 @@ class Directories:
             raise blocked(cause, b"", file=b"") from cause
 
     def _finish(self, path: bytes, wanted: Attributes, *, known: bool) -> DirectoryResult | None:
+        sure = known or path in self._parents.made
         try:
             fd = self._parents.find(path)
-        except FileNotFoundError as cause:
-            if not known:  # made by an earlier run and removed since
+            if not sure and not self._as_we_make_it(fd):
                 return None
-            return DirectoryResult(path, blocked(cause, path, file=path), ("mode", "mtime"))
         except OSError as cause:
+            if not sure:  # an earlier run wanted to make it
+                return None
             return DirectoryResult(path, blocked(cause, path, file=path), ("mode", "mtime"))
         lost = self._metadata.apply(
             fd, wanted, default_mode=DEFAULT_DIRECTORY_MODE, label=display(path) or "."
         )
         return None if lost is None else DirectoryResult(path, lost.error, lost.names)
+
+    def _as_we_make_it(self, fd: int) -> bool:
+        there = self._files.fstat(fd)
+        return there.st_uid == effective_user() and there.st_mode & 0o7777 == _OWNER_ALL
 
     def _sync(self, paths: set[bytes]) -> list[DirectoryResult]:
         results = []

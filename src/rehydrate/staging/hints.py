@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Final
 
 from rehydrate.ports import Files
+from rehydrate.staging.descriptors import close_quietly
 from rehydrate.staging.workspace import NO_FOLLOW
 
 __all__ = ["SUFFIX", "data_ranges", "merged", "read_hint", "write_hint"]
@@ -65,7 +66,7 @@ def write_hint(
         try:
             files.pwrite(hint, body + _CHECK.pack(zlib.crc32(body)), 0)
         finally:
-            files.close(hint)
+            close_quietly(files, hint)
 
 
 def read_hint(
@@ -87,7 +88,7 @@ def read_hint(
         try:
             raw = files.pread(hint, min(files.fstat(hint).st_size, _MAX_BYTES), 0)
         finally:
-            files.close(hint)
+            close_quietly(files, hint)
     except OSError:
         return None
     body, check = raw[: -_CHECK.size], raw[-_CHECK.size :]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from rehydrate.errors import StagingError
 from rehydrate.ports import Files
+from rehydrate.staging.descriptors import close_quietly
 from rehydrate.staging.root import DIRECTORY, Parents, TargetRoot, blocked
 from rehydrate.staging.workspace import Workspace
 
@@ -127,7 +128,6 @@ class Homes:
         """
         gone = [workspace.close() for workspace in self._others.values()]
         gone.append(self.main.close() if all(gone) else self.main.close(keep=True))
-        while self._parents:
-            with suppress(OSError):
-                self._files.close(self._parents.pop())
+        close_quietly(self._files, *self._parents)
+        self._parents.clear()
         return all(gone)

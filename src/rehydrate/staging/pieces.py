@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from rehydrate.errors import StagingError
 from rehydrate.ports import Files
+from rehydrate.staging.descriptors import close_quietly
 from rehydrate.staging.hints import SUFFIX, merged, write_hint
 from rehydrate.staging.large_files import LargeFile, LargeFiles, PutAway
 from rehydrate.staging.policy import Policy
@@ -207,7 +208,7 @@ class Pieces:
             self._drop(large)
         elif large.fd >= 0:
             self._hint(large)
-            self._staged.close_quietly(large.fd)
+            close_quietly(self._files, large.fd)
 
     def _drop(self, large: LargeFile) -> None:
         self._staged.clear_away(large.number, large.fd)

@@ -6,6 +6,7 @@ from typing import Final, Self
 
 from rehydrate.errors import PublishError
 from rehydrate.ports import Files
+from rehydrate.staging.descriptors import close_quietly
 from rehydrate.staging.workspace import NO_FOLLOW
 
 __all__ = ["FileReader", "open_regular", "read_fully"]
@@ -45,7 +46,7 @@ class FileReader:
 
     def __exit__(self, *_: object) -> None:
         """Close the file."""
-        self._files.close(self._fd)
+        close_quietly(self._files, self._fd)
 
     def read(self, offset: int, size: int) -> bytes:
         """Return ``size`` bytes from ``offset``; fewer at the end of the file.
@@ -78,9 +79,9 @@ def open_regular(files: Files, name: bytes, dir_fd: int, *, size: int) -> FileRe
     try:
         there = files.fstat(fd)
     except BaseException:
-        files.close(fd)
+        close_quietly(files, fd)
         raise
     if stat.S_ISREG(there.st_mode) and there.st_size == size:
         return FileReader(fd, files)
-    files.close(fd)
+    close_quietly(files, fd)
     return None

@@ -16,6 +16,7 @@ import attrs
 
 from rehydrate.errors import PublishError
 from rehydrate.ports import Files
+from rehydrate.staging.descriptors import close_quietly
 from rehydrate.staging.hints import SUFFIX, data_ranges, merged, read_hint
 from rehydrate.staging.homes import Homes
 from rehydrate.staging.large_files import LargeFile
@@ -151,7 +152,7 @@ class Resume:
                 or there.st_nlink != 1
                 or there.st_size != size
             ):
-                files.close(fd)
+                close_quietly(files, fd)
                 return None
             files.fsync(fd)
             with suppress(OSError):
@@ -159,12 +160,10 @@ class Resume:
             hint = read_hint(files, workspace.fd, name, there)
             ranges = data_ranges(files, fd, size) if hint is None else hint
         except OSError:
-            if fd >= 0:
-                with suppress(OSError):
-                    files.close(fd)
+            close_quietly(files, fd)
             return None
         large = LargeFile(number, name, workspace.fd, fd)
-        large.hinted = hint is not None
+        large.hinted = True  # there may be one that does not fit
         large.ranges = ranges
         self._pieces.large.add(large)
         return StagedLeftover(number, size, tuple(ranges), self._pieces, files)
@@ -178,7 +177,7 @@ class Resume:
         try:
             self._files.fchmod(fd, 0o600)
         finally:
-            self._files.close(fd)
+            close_quietly(self._files, fd)
         return self._files.open(name, os.O_RDWR | _FLAGS, dir_fd=dir_fd)
 
     def _empty(self, fd: int, begin: int, end: int) -> None:

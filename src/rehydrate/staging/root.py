@@ -12,6 +12,7 @@ from typing import Final, Self
 
 from rehydrate.errors import PublishError, StagingError, UnsafeTargetError
 from rehydrate.ports import Files, SystemFiles
+from rehydrate.staging.descriptors import close_quietly
 from rehydrate.staging.paths import display
 
 __all__ = ["DIRECTORY", "Parents", "TargetRoot", "blocked"]
@@ -90,7 +91,7 @@ class TargetRoot:
             fd = files.open(name, DIRECTORY, dir_fd=parent)
             files.fsync(parent)
         finally:
-            files.close(parent)
+            close_quietly(files, parent)
         return fd
 
     def __enter__(self) -> Self:
@@ -103,9 +104,8 @@ class TargetRoot:
 
     def close(self) -> None:
         """Close the descriptor; closing twice is no fault."""
-        if self.fd >= 0:
-            fd, self.fd = self.fd, -1
-            self.files.close(fd)
+        fd, self.fd = self.fd, -1
+        close_quietly(self.files, fd)
 
     def free_bytes(self) -> int:
         """Return the bytes that an ordinary user may still write here.
@@ -135,7 +135,7 @@ class Parents:
         Args:
             root: Where the paths begin.
             files: The file-system calls.
-            note: Told each path that was made, so that a later run can know.
+            note: Told each path that is about to be made, so that a later run can know.
         """
         self._root = root
         self._files = files
@@ -175,6 +175,7 @@ class Parents:
         except FileNotFoundError:
             above, _, name = path.rpartition(b"/")
             parent = self.make(above)
+        self._note(path)  # before it is there: a kill in between must not hide it
         try:
             self._files.mkdir(name, _PRIVATE, parent)
         except FileExistsError:
@@ -182,17 +183,16 @@ class Parents:
         else:
             self.made.add(path)
             self.unsynced.add(above)
-            self._note(path)
         return self._keep(path, self._files.open(name, DIRECTORY | _NO_FOLLOW, dir_fd=parent))
 
     def _keep(self, path: bytes, fd: int) -> int:
         self._open[path] = fd
         if len(self._open) > _OPEN_DIRECTORIES:
             _, oldest = self._open.popitem(last=False)
-            self._files.close(oldest)
+            close_quietly(self._files, oldest)
         return fd
 
     def close(self) -> None:
         """Close all descriptors."""
-        while self._open:
-            self._files.close(self._open.popitem()[1])
+        close_quietly(self._files, *self._open.values())
+        self._open.clear()

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from rehydrate.errors import DurabilityError, PublishError, StagingError
 from rehydrate.ports import Files
 from rehydrate.requests import Durability
+from rehydrate.staging.descriptors import close_quietly
 from rehydrate.staging.hints import SUFFIX
 from rehydrate.staging.metadata import SPECIAL_BITS, Lost, MetadataWriter
 from rehydrate.staging.policy import Policy
@@ -211,16 +212,6 @@ class StagedFiles:
             self.ready_bytes = 0
         return [self.ready.popleft() for _ in range(len(self.ready))]
 
-    def forget_open(self, number: int) -> None:
-        """Close the descriptor of a complete file, if it was kept.
-
-        Raises:
-            OSError: The close reports a failed write.
-        """
-        fd = self.kept_open.pop(number, -1)
-        if fd >= 0:
-            self._close(fd)
-
     def read_back(self, number: int) -> FileReader:
         """Open a complete file that is still staged.
 
@@ -250,8 +241,8 @@ class StagedFiles:
 
     def close(self) -> None:
         """Close every descriptor."""
-        while self.kept_open:
-            self.close_quietly(self.kept_open.popitem()[1])
+        close_quietly(self._files, *self.kept_open.values())
+        self.kept_open.clear()
 
     def directory(self, number: int) -> int:
         """Return the descriptor of the workspace that the file is staged in."""
@@ -268,17 +259,11 @@ class StagedFiles:
 
     def clear_away(self, number: int, fd: int) -> None:
         """Close a staged file (-1: it is closed) and remove it with its hint, as far as it goes."""
-        self.close_quietly(fd)
+        close_quietly(self._files, fd)
         name, folder = self._table.staged_name(number), self.directory(number)
         for one in (name, name + SUFFIX):
             with suppress(OSError):
                 self._files.unlink(one, folder)
-
-    def close_quietly(self, fd: int) -> None:
-        """Close a descriptor (-1: none) of which nothing more is wanted."""
-        if fd >= 0:
-            with suppress(OSError):
-                self._close(fd)
 
     def failed(self, cause: OSError, number: int, doing: str) -> PublishError:
         """Return the error to raise for a failed call."""

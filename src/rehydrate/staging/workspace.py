@@ -18,6 +18,7 @@ import attrs
 
 from rehydrate.errors import PublishError, RequestError, StagingError, UnsafeTargetError
 from rehydrate.ports import Files
+from rehydrate.staging.descriptors import close_quietly
 from rehydrate.staging.paths import WORKSPACE_PREFIX, display
 from rehydrate.staging.root import DIRECTORY, TargetRoot
 
@@ -142,7 +143,7 @@ class Workspace:
         try:
             found = files.fstat(fd)
         finally:
-            files.close(fd)
+            close_quietly(files, fd)
         try:
             files.lstat(_PROBE.upper(), self.fd)
             folds = True
@@ -196,13 +197,13 @@ class Workspace:
             try:
                 self._places_at += self._files.pwrite(fd, record, self._places_at)
             finally:
-                self._files.close(fd)
+                close_quietly(self._files, fd)
 
     def places(self, kind: bytes) -> list[bytes]:
         """Return the paths that were noted under ``kind``, by this run or an earlier one."""
         found = _read_places(self._files, self.fd)
         self._places_at = max(self._places_at, len(found))
-        return [record[1:] for record in found.split(b"\0") if record[:1] == kind]
+        return _of_kind(found, kind)
 
     def close(self, *, keep: bool = False) -> bool:
         """Unlock and close; remove the directory if nothing is staged in it.
@@ -227,10 +228,7 @@ class Workspace:
     def _shut(self) -> None:
         lock, self._lock = self._lock, -1
         fd, self.fd = self.fd, -1
-        for descriptor in (lock, fd):
-            if descriptor >= 0:
-                with suppress(OSError):
-                    self._files.close(descriptor)
+        close_quietly(self._files, lock, fd)
 
 
 @attrs.frozen
@@ -283,9 +281,8 @@ def _clean_below(
         parent = files.open_beneath(directory or b".", DIRECTORY, root.fd)
         fd = _open_private(files, name, parent)
         lock = _take_lock(files, fd, needed=True)
-        for record in _read_places(files, fd).split(b"\0") if not directory else ():
-            if record[:1] == b"E":
-                _clean_below(root, record[1:], name, removed, kept)
+        for path in () if directory else _of_kind(_read_places(files, fd), b"E"):
+            _clean_below(root, path, name, removed, kept)
         for entry in files.listdir(fd):
             if entry not in _OURS:
                 files.unlink(os.fsencode(entry), fd)
@@ -296,10 +293,7 @@ def _clean_below(
     except (OSError, StagingError) as cause:
         kept.append((shown, str(cause)))
     finally:
-        for descriptor in (lock, fd, parent):
-            if descriptor >= 0:
-                with suppress(OSError):
-                    files.close(descriptor)
+        close_quietly(files, lock, fd, parent)
 
 
 def _open_private(files: Files, name: bytes, parent: int) -> int:
@@ -320,7 +314,7 @@ def _open_private(files: Files, name: bytes, parent: int) -> int:
     finally:
         private = uid == effective_user() and not mode & 0o077
         if not private:
-            files.close(fd)
+            close_quietly(files, fd)
     if private:
         return fd
     raise UnsafeTargetError(
@@ -355,8 +349,7 @@ def _take_lock(files: Files, fd: int, *, needed: bool = False) -> int:
             return held
         return -1
     finally:
-        if lock >= 0:
-            files.close(lock)
+        close_quietly(files, lock)
 
 
 def _remove_directory(files: Files, fd: int, name: bytes, parent: int) -> None:
@@ -367,14 +360,20 @@ def _remove_directory(files: Files, fd: int, name: bytes, parent: int) -> None:
     files.rmdir(name, parent)
 
 
+def _of_kind(places: bytes, kind: bytes) -> list[bytes]:
+    return [record[1:] for record in places.split(b"\0") if record[:1] == kind]
+
+
 def _read_places(files: Files, fd: int) -> bytes:
+    """Return the places noted, without a last one that was cut short."""
     try:
         places = files.open(_PLACES, os.O_RDONLY | NO_FOLLOW, dir_fd=fd)
     except OSError:
         return b""
     try:
-        return files.pread(places, files.fstat(places).st_size, 0)
+        found = files.pread(places, files.fstat(places).st_size, 0)
+        return found[: found.rfind(b"\0") + 1]
     except OSError:
         return b""
     finally:
-        files.close(places)
+        close_quietly(files, places)
