@@ -273,7 +273,7 @@ class NativeDecoder:
             frame = self._frame_parameters(stored)
             if frame.content_size != logical_size:
                 raise ChunkMismatchError("a zstd frame states another size", code="zstd.frame")
-            if frame.window_size > MAX_ZSTD_WINDOW or frame.dict_id:
+            if frame.window_size > max(MAX_ZSTD_WINDOW, logical_size) or frame.dict_id:
                 raise ChunkMismatchError(
                     "a zstd frame needs a dictionary or too much memory", code="zstd.frame"
                 )
