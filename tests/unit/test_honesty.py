@@ -62,7 +62,7 @@ def test_growth_is_a_fault_and_shrinking_is_none() -> None:
         pytest.param(NOQA, 1, id="noqa-bare"),
         pytest.param(f"{NOQA} - a reason", 0, id="noqa-explained"),
         pytest.param(f"{IGNORE} a reason", 1, id="ignore-without-dash"),
-        pytest.param(f"{IGNORE} - a reason", 0, id="ignore-explained"),
+        pytest.param(f"{IGNORE} # a reason", 0, id="ignore-explained"),
         pytest.param(f"{NO_COVER} - a reason", 0, id="no-cover-explained"),
         pytest.param(f"{IGNORE}  {NOQA} - a reason", 1, id="two-with-one-reason"),
         pytest.param("# why - not", 0, id="plain-comment"),
