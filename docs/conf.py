@@ -40,6 +40,8 @@ html_static_path: list[str] = []
 exclude_patterns = ["_build"]
 if not (HERE.parent / "samples" / "counting_store.py").exists():
     exclude_patterns.append("tutorial/first-adapter.md")
+if not (HERE.parent / "src" / "rehydrate" / "cli" / "app.py").exists():
+    exclude_patterns.append("reference/cli.md")
 
 nitpicky = True
 myst_enable_extensions = ["colon_fence", "deflist"]

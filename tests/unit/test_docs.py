@@ -1,7 +1,12 @@
 """The pages tell the truth about what can be checked: exported names, make targets, paths, code."""
 
 import ast
+import os
 import re
+import shlex
+import subprocess
+import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,6 +30,20 @@ def code_of_readme() -> str:
     (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert isinstance(block, str)
     return block
+
+
+@cache
+def help_of(command: str) -> str:
+    """Return what the program says about itself or one of its commands."""
+    words = [] if command.startswith("-") else [command]
+    done = subprocess.run(
+        [sys.executable, "-m", "rehydrate.cli", *words, "--help"],
+        env=os.environ | {"COLUMNS": "200", "TERMINAL_WIDTH": "200", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
 
 
 def test_every_exported_name_is_documented_once_and_nothing_else_is() -> None:
@@ -59,3 +78,42 @@ def test_paths_named_on_a_page_exist(page: str) -> None:
     text = (TREE / page).read_text("utf-8")
     named = re.findall(r"`((?:docs|tools|tests|samples|src)/[\w./-]*)`", text)
     assert [path for path in named if not (TREE / path).exists()] == []
+
+
+@pytest.mark.slow
+def test_commands_of_the_tutorial_run_as_printed(tmp_path: Path) -> None:
+    text = (TREE / "docs" / "tutorial" / "first-restore.md").read_text("utf-8")
+    blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
+    lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
+    programs = Path(sys.executable).parent
+    done = subprocess.run(
+        ["bash", "-euc", "\n".join(lines)],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "out" / "2025" / "beach.raw").stat().st_size == 3_000_000
+
+
+def test_commands_and_options_named_on_pages_exist() -> None:
+    pages = [TREE / "README.md", *sorted((TREE / "docs").rglob("*.md"))]
+    lines = [
+        match
+        for page in pages
+        for match in re.findall(r"^(?:\$ )?rehydrate (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    ]
+    assert lines
+    for command, *words in [shlex.split(line, comments=True) for line in lines]:
+        shown = help_of(command)
+        options = {word.partition("=")[0] for word in words if word.startswith("-")}
+        assert {option for option in options if option not in shown} == set(), command
+
+
+def test_every_command_has_its_help_on_the_page() -> None:
+    page = (TREE / "docs" / "reference" / "cli.md").read_text("utf-8")
+    shown = set(re.findall(r"^HELP: (\S+)$", page, re.MULTILINE))
+    listed = re.findall(r"^[ \u2502]+([a-z][a-z-]+)(?: {2,}|\n)", help_of("--help"), re.MULTILINE)
+    assert shown == set(listed)

@@ -3,12 +3,14 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import rehydrate
+from rehydrate.cli.__main__ import VERSION
 
 FACE = Path(rehydrate.__file__)
 
@@ -42,3 +44,8 @@ def test_import_loads_nothing_heavy() -> None:
     code = "import sys, rehydrate; print(sorted({'numpy', 'attr', 'zstandard'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_version_is_the_one_of_the_project() -> None:
+    with (FACE.parents[2] / "pyproject.toml").open("rb") as stream:
+        assert tomllib.load(stream)["project"]["version"] == VERSION
