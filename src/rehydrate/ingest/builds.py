@@ -7,7 +7,7 @@ import attrs
 import numpy as np
 from blake3 import blake3
 
-from rehydrate.chunks import ROW_DTYPE
+from rehydrate.chunks import ROW_DTYPE, ZERO
 from rehydrate.formats.native.layout import (
     KIND_STREAM_MAP,
     MAP_INLINE,
@@ -122,6 +122,8 @@ class FileBuild:
         elif rows:
             map_kind = MAP_INLINE
         digest = self._single if self._single is not None else self.digest
+        if digest is None and self._plain == (ZERO, self.size) and self._seen == 1:
+            digest = blake3(bytes(self.size)).digest()
         self.encoded = encode_stub(
             attrs.evolve(
                 self.stub,

@@ -8,6 +8,7 @@ covers is read from the record headers of the containers.
 import mmap
 import os
 import struct
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -22,11 +23,12 @@ from rehydrate.formats.native.container import container_name
 from rehydrate.formats.native.layout import HEADER_SIZE, KIND_CHUNK
 from rehydrate.ingest.containers import RecordPlace
 from rehydrate.ingest.folders import Folders, put_file
-from rehydrate.ingest.recovery import FoundContainer, reader_of
+from rehydrate.ingest.recovery import FoundContainer, reader_of, usable
+from rehydrate.ingest.store import StoreWriter
 from rehydrate.ports import Files
 from rehydrate.values import StoreId
 
-__all__ = ["ChunkIndex", "Cover", "IndexFile"]
+__all__ = ["ChunkIndex", "Cover", "IndexFile", "LazyIndex"]
 
 MAGIC: Final = b"RHIDX001"
 _HEAD: Final = struct.Struct("<8s16sQQ")
@@ -171,6 +173,7 @@ class ChunkIndex:
         self._store = store
         self._containers = containers
         self._damaged = damaged
+        self._generations = {number: found.generation for number, found in containers.items()}
         self._parts: list[_Columns] = []
         self._covered: dict[int, int] = {}
         self._unsaved: list[_Columns] = []
@@ -289,7 +292,7 @@ class ChunkIndex:
                 where = int(row["where"])
                 return RecordPlace(
                     container,
-                    self._containers[container].generation,
+                    self._generations[container],
                     (where & (1 << _OFFSET_BITS) - 1) << 3,
                     local_id,
                     where >> _OFFSET_BITS,
@@ -334,8 +337,41 @@ class ChunkIndex:
         self._saved_covers += covers
         for cover in covers:
             self._covered[cover.container] = cover.end
+            self._generations[cover.container] = cover.generation
         written = self._open(name)
         self._parts.append(columns if written is None else written.columns)
+
+
+class LazyIndex:
+    """The index of a store that is open for writing, read when the first chunk is looked up."""
+
+    def __init__(self, store: StoreWriter) -> None:
+        """Remember the store."""
+        self._store = store
+        self._index: ChunkIndex | None = None
+        self._lock = threading.Lock()
+
+    def find(self, digests: Sequence[bytes]) -> list[RecordPlace | None]:
+        """Look up many chunks; see :meth:`ChunkIndex.find`. Safe to call from any thread."""
+        with self._lock:
+            if self._index is None:
+                store = self._store
+                self._index = ChunkIndex(
+                    store.world.files,
+                    store.folders,
+                    store.configuration.store,
+                    usable(store.found.containers),
+                )
+        return self._index.find(digests)
+
+    def save(self, chunks: PlacesByDigest) -> None:
+        """Keep the chunks of a run that are committed; nothing to do if none was looked up."""
+        if self._index is not None:
+            covers = [
+                Cover(header.container, header.generation, 0, end, header.salt)
+                for header, end in self._store.committed_data()
+            ]
+            self._index.save(chunks, covers)
 
 
 def _merged(old: Sequence[Cover], new: Sequence[Cover]) -> list[Cover]:

@@ -177,6 +177,11 @@ class StoreWriter:
             for container in found.containers
             if container.header is not None and not container.damage
         }
+        self._headers = {
+            container.container: container.header
+            for container in found.containers
+            if container.header is not None and not container.damage
+        }
         self._kinds = {
             kind: _Kind(kind, folders.of(kind), self._reopened(kind)) for kind in (DATA, STREAM)
         }
@@ -206,6 +211,7 @@ class StoreWriter:
             )
             self._next_id += 1
             fd = create_container(self.world.files, slot.folder_fd, header)
+            self._headers[header.container] = header
             slot.writer = ContainerWriter(self.world.files, fd, header)
         return slot.writer
 
@@ -308,9 +314,13 @@ class StoreWriter:
         name = manifest_name(manifest.version)
         put_file(self.world.files, self.folders.versions, name, sealed)
 
-    def data_extents(self) -> Sequence[tuple[ContainerState, int]]:
-        """Return the data containers with the bytes that are committed."""
-        return [(state, state.valid_length) for state in self.states() if state.kind == DATA]
+    def committed_data(self) -> Sequence[tuple[ContainerHeader, int]]:
+        """Return the undamaged data containers with the end of their last commit."""
+        return [
+            (header, self._states[DATA, header.container].valid_length)
+            for header in self._headers.values()
+            if (DATA, header.container) in self._states
+        ]
 
     def close(self) -> None:
         """Close the containers; what is not committed is lost."""
