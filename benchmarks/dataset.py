@@ -154,7 +154,7 @@ class Tree:
         """
         path = self.place(name)
         with path.open("xb") as stream:
-            stream.write(content)
+            stream.write(content if isinstance(content, bytes) else content.data)
         self.finish(path, mode)
         return path
 
@@ -292,7 +292,7 @@ def _oddities(source: Source, tree: Tree, scale: float) -> None:
         with path.open("xb") as stream:
             for piece in range(3):
                 stream.seek((1 + 4 * piece) * 64 * 1024)
-                stream.write(source.noise(10_000 + piece))
+                stream.write(source.noise(10_000 + piece).data)
             stream.truncate(MIB)
         tree.finish(path)
     for number in range(scaled(20, scale, least=2)):

@@ -17,7 +17,6 @@ import resource
 import secrets
 import shutil
 import stat
-import struct
 import subprocess
 import sys
 import time
@@ -31,6 +30,7 @@ import zstandard
 from blake3 import blake3
 from pyfastcdc import FastCDC
 
+from benchmarks.stubs import stubs_of, write_stub_list
 from rehydrate import (
     DirectoryStore,
     Durability,
@@ -66,8 +66,6 @@ from rehydrate.formats.walk import DATA, DIRECTORY, FILE, STREAM, SYMLINK
 from rehydrate.values import StoreId
 
 CAPACITY = 1 << 30
-STUB_LIST = "stubs.list"
-_ENTRY = struct.Struct("<II")
 
 
 class Container:
@@ -269,10 +267,8 @@ def build(source: Path, folder: Path) -> None:
     builder = Builder(folder)
     begin = time.perf_counter()
     entries = sorted(source.rglob("*"))
-    with (folder / STUB_LIST).open("xb") as listing:
-        for path in entries:
-            name, stub = os.fsencode(path.relative_to(source)), builder.stub_of(path)
-            listing.write(_ENTRY.pack(len(name), len(stub)) + name + stub)
+    found = [(os.fsencode(path.relative_to(source)), builder.stub_of(path)) for path in entries]
+    write_stub_list(folder, found)
     builder.data.close()
     builder.streams.close()
     print(
@@ -281,18 +277,6 @@ def build(source: Path, folder: Path) -> None:
         f"({builder.logical / max(builder.distinct, 1):.2f}:1), stored "
         f"{builder.stored / 2**20:,.1f} MiB, in {time.perf_counter() - begin:.1f} s"
     )
-
-
-def stub_list(folder: Path) -> list[tuple[bytes, bytes]]:
-    """Return ``(path, stub)`` of all entries of a store made by :func:`build`."""
-    data = (folder / STUB_LIST).read_bytes()
-    found, at = [], 0
-    while at < len(data):
-        name, stub = _ENTRY.unpack_from(data, at)
-        at += _ENTRY.size
-        found.append((data[at : at + name], data[at + name : at + name + stub]))
-        at += name + stub
-    return found
 
 
 def spent() -> float:
@@ -306,12 +290,13 @@ def restore(options: argparse.Namespace) -> None:
     """Restore in this process, several times, in turn with ``cp -r`` where that is asked for."""
     entries = [
         (name, stub)
-        for name, stub in stub_list(options.store)
+        for name, stub in stubs_of(options.store)
         if fnmatch.fnmatchcase(os.fsdecode(name), options.only)
     ]
     how = RestoreOptions(
         jobs=options.jobs, links=Links.VERBATIM, durability=Durability(options.durability)
     )
+    report = None
     profile = cProfile.Profile() if options.profile else None
     for number in range(options.rounds + 1):
         shutil.rmtree(options.target, ignore_errors=True)
@@ -332,7 +317,7 @@ def restore(options: argparse.Namespace) -> None:
                 options.beside, options.target, entries, whole=options.only == "*"
             )
         print(line if number else f"{line} (warm-up)", flush=True)
-    print(report.counters)
+    print(report and report.counters)
     if profile:
         profile.dump_stats(options.profile)
 
