@@ -39,7 +39,7 @@ from rehydrate.stores.layout import (
 )
 from rehydrate.values import ReadableBuffer
 
-__all__ = ["StoreWriter", "World", "create_store", "opened_store"]
+__all__ = ["StoreWriter", "World", "create_store", "opened_root", "opened_store"]
 
 _DIRECTORY: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 _OURS: Final = frozenset({DATA_FOLDER, STREAM_FOLDER, VERSIONS_FOLDER, INDEX_FOLDER, LOCK_NAME})
@@ -100,7 +100,7 @@ def create_store(
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"cannot create {root}: {error.strerror}") from error
-    with _opened_root(files, root) as root_fd, locked(files, root_fd, str(root)):
+    with opened_root(files, root) as root_fd, locked(files, root_fd, str(root)):
         names = set(files.listdir(root_fd))
         if CONFIGURATION_NAME in names:
             raise StoreError(f"{root} is a store already", code="store.exists")
@@ -128,7 +128,12 @@ def _has_containers(root: Path) -> bool:
 
 
 @contextmanager
-def _opened_root(files: Files, path: Path) -> Iterator[int]:
+def opened_root(files: Files, path: Path) -> Iterator[int]:
+    """Open the directory of a store.
+
+    Raises:
+        StoreError: It cannot be opened.
+    """
     try:
         fd = files.open(os.fsencode(path), _DIRECTORY)
     except OSError as error:
@@ -346,7 +351,7 @@ def opened_store(path: str | os.PathLike[str], world: World | None = None) -> It
     name = os.fspath(path)
     files = world.files
     with (
-        _opened_root(files, Path(path)) as root_fd,
+        opened_root(files, Path(path)) as root_fd,
         locked(files, root_fd, name),
         opened_folders(files, root_fd, name) as folders,
     ):

@@ -15,6 +15,7 @@ from rehydrate.chunks import Ints
 from rehydrate.errors import CorruptMetadataError
 from rehydrate.formats.native.container import Commit, ContainerHeader, parse_commit
 from rehydrate.formats.native.layout import (
+    ALIGNMENT,
     COMMIT,
     HEADER_SIZE,
     KIND_COMMIT,
@@ -32,9 +33,12 @@ __all__ = [
     "ReadAt",
     "Stretch",
     "commit_before",
+    "every_record",
     "follow_chain",
     "records_between",
 ]
+
+_SCAN_BLOCK: Final = 1 << 20
 
 ReadAt = Callable[[int, int], bytes]
 """``(offset, size)`` -> bytes; fewer where the container ends."""
@@ -242,3 +246,44 @@ def records_between(
             offsets.append(offset)
         offset += header.step
     return np.array(offsets, np.int64), np.frombuffer(bytes(fixed), RECORD_DTYPE)
+
+
+def every_record(
+    read: ReadAt, container: ContainerHeader, size: int
+) -> Iterator[tuple[int, RecordHeader]]:
+    """Iterate all records whose header holds, commits included, past any damage between.
+
+    A header's check covers its place, so whatever passes was written there on purpose.
+
+    Args:
+        read: Reads the container.
+        container: Its header.
+        size: Size of the file.
+
+    Yields:
+        Offset and header.
+    """
+    offset = HEADER_SIZE
+    while offset < size:
+        try:
+            _, header = _header_at(read, container, offset)
+        except CorruptMetadataError:
+            offset = _next_magic(read, offset + ALIGNMENT, size)
+            continue
+        yield offset, header
+        offset += header.step
+
+
+def _next_magic(read: ReadAt, offset: int, size: int) -> int:
+    """Return the next aligned place with the magic of a record, or ``size``."""
+    while offset < size:
+        block = read(offset, _SCAN_BLOCK + len(RECORD_MAGIC))
+        if not block:
+            return size
+        position = block.find(RECORD_MAGIC)
+        while position >= 0:
+            if (offset + position) % ALIGNMENT == 0:
+                return offset + position
+            position = block.find(RECORD_MAGIC, position + 1)
+        offset += _SCAN_BLOCK
+    return size
