@@ -14,6 +14,7 @@ import argparse
 import itertools
 import json
 import mmap
+import select
 import statistics
 import subprocess
 import sys
@@ -164,8 +165,6 @@ def run_case(path: Path, count: int, *, spill: bool) -> dict[str, Any]:
 
 def sample(pid: int) -> None:
     """Print the peak of a process's anonymous memory when a line comes in."""
-    import select  # noqa: PLC0415 - not on every system, like /proc
-
     peak = 0
     print("ready", flush=True)
     while not select.select([sys.stdin], [], [], 0.0005)[0]:

@@ -248,7 +248,7 @@ def _check_ranges(offset: Words, length: Words) -> None:
 def _first_rows(table: ChunkTable, scratch: Scratch) -> Bools:
     total = len(table.rows)
     first = scratch.array(np.bool_, total)
-    first.fill(False)  # noqa: FBT003 - the value to fill with
+    first[:] = False
     for begin, end in blocks(table.files):
         rows = table.row_ptr[begin:end]
         first[rows[rows < total]] = True

@@ -74,6 +74,12 @@ def test_conflicting_claims_do_not_part_equal_ones() -> None:
     check_needs(table, None, needs)
 
 
+def test_blocks_end_between_places_so_that_conflicting_claims_stay_together() -> None:
+    claims = [Row(1, offset, digest=digest) for offset in (8, 40, 72) for digest in (2, 1, 2)]
+    table = table_of([[claim] for claim in claims])
+    check_needs(table, None, find_needs(table, block=4))
+
+
 def test_a_place_with_more_claims_than_a_block_still_has_every_use_once() -> None:
     claims = [Row(1, 8, digest=digest % 3) for digest in range(50)]
     table = table_of([[claim] for claim in claims])
