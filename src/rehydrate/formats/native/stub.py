@@ -147,10 +147,11 @@ def decode_stubs(stubs: Sequence[bytes], limits: Limits) -> StubTable:
             errors[index] = CorruptMetadataError("a stub fails its CRC-64", code="stub.crc")
     # From here on only what was proved is looked at: a bad stub has a head of zeros and no rows.
     _blank(heads, errors)
-    texts, xattrs = _find_properties(stubs, heads, errors)
     in_parts = heads["map_kind"] == MAP_PARTS
     if in_parts.any():
         _check_parts(heads, *_rows(joined, starts, heads, in_parts), limits, errors)
+        _blank(heads, errors)
+    texts, xattrs = _find_properties(stubs, heads, errors)
     _blank(heads, errors)
     rows, row_ptr = _rows(joined, starts, heads, np.ones(count, np.bool_))
     return StubTable(
