@@ -6,6 +6,7 @@ contract.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, ParamSpec, TypeVar, cast
 
@@ -19,17 +20,7 @@ from rehydrate.errors import (
     StoreError,
     StoreReadError,
 )
-from rehydrate.protocols import (
-    BackupStore,
-    DeclaresConcurrency,
-    DeclaresReadHints,
-    DeclaresTimeouts,
-    ListsContainers,
-    OrdersContainers,
-    PreviewsReads,
-    ReadsInto,
-    RestoreObserver,
-)
+from rehydrate.protocols import BackupStore, RestoreObserver
 from rehydrate.results import Notice, RestoreEvent
 from rehydrate.values import ContainerExtent, FileExtent, ReadableBuffer, StorePath
 
@@ -59,10 +50,14 @@ def attempt(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | 
 
 
 def _vendor_error(error: Exception, doing: str, path: str | None) -> RestoreError:
-    """Translate a vendor's exception; ours pass unchanged, ``hresult`` and ``retryable`` stay."""
-    if isinstance(error, RestoreError):
+    """Translate a vendor's exception; ``hresult`` and ``retryable`` stay (CC-ERR).
+
+    Errors of the store's side pass unchanged. Others of ours do not: they may have come out of a
+    job that the vendor runs inside its method, and say nothing about this one.
+    """
+    if isinstance(error, (StoreError, Cancelled)):
         return error.at(container=path)
-    if isinstance(error, FileNotFoundError):
+    if isinstance(error, FileNotFoundError) and path is not None:
         found: StoreError = ContainerNotFoundError(
             f"container {path} is not in the backup", container=path
         )
@@ -78,10 +73,51 @@ def _vendor_error(error: Exception, doing: str, path: str | None) -> RestoreErro
     return found
 
 
-def _declared(value: object, name: str, low: int, high: int) -> int:
+def _found(store: object, name: str, default: object = None) -> object:
+    """Return an attribute of a vendor's store, or the default.
+
+    The protocols are not asked with ``isinstance``: what that finds in an object that hands
+    attributes through (a wrapper) depends on the version of Python.
+
+    Raises:
+        StoreContractError: Getting it raised anything but AttributeError.
+    """
+    value = attempt(getattr, store, name, default)
+    if isinstance(value, Exception):
+        raise StoreContractError(
+            f"{type(store).__name__}.{name} raised {type(value).__name__}: {value}"
+        ) from value
+    return value
+
+
+def _method(store: object, name: str) -> Callable[..., object] | None:
+    found = _found(store, name)
+    return found if callable(found) else None
+
+
+def _declared(store: object, name: str, *, default: int, low: int, high: int) -> int:
+    value = _found(store, name)
+    if value is None:
+        return default
     if type(value) is not int or not low <= value <= high:
         raise StoreContractError(f"{name} must be an int from {low} to {high}, not {value!r}")
     return value
+
+
+def _declared_timeout(store: object) -> float | None:
+    value = _found(store, "read_timeout", DEFAULT_TIMEOUT)
+    if value is None:
+        return None
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
+        return value
+    raise StoreContractError(f"read_timeout must be above 0, not {value!r}")
+
+
+def _delay(seconds: object) -> float:
+    """Return a vendor's delay; what is no number to wait for counts as none."""
+    if isinstance(seconds, (int, float)) and math.isfinite(seconds) and seconds > 0:
+        return float(seconds)
+    return 0.0
 
 
 def _view(answer: object) -> memoryview:
@@ -109,31 +145,20 @@ class StoreCalls:
             StoreContractError: ``read_backup_file`` is missing or a declaration is no number in
                 range.
         """
-        read = getattr(store, "read_backup_file", None)
-        if not callable(read):
+        read = _method(store, "read_backup_file")
+        if read is None:
             raise StoreContractError(f"{type(store).__name__} has no read_backup_file method")
-        self._read = store.read_backup_file
-        self._read_into = store.read_backup_file_into if isinstance(store, ReadsInto) else None
-        self._order = (
-            store.order_containers_restore if isinstance(store, OrdersContainers) else None
+        self._read = read
+        self._read_into = _method(store, "read_backup_file_into")
+        self._order = _method(store, "order_containers_restore")
+        self._preview = _method(store, "preview_container_read")
+        self._list = _method(store, "list_containers")
+        self.concurrent_reads = _declared(
+            store, "concurrent_reads", default=1, low=1, high=MOST_CONCURRENT
         )
-        self._preview = store.preview_container_read if isinstance(store, PreviewsReads) else None
-        self._list = store.list_containers if isinstance(store, ListsContainers) else None
-        self.concurrent_reads = 1
-        self.max_gap, self.max_read = DEFAULT_GAP, DEFAULT_READ
-        self.read_timeout: float | None = DEFAULT_TIMEOUT
-        if isinstance(store, DeclaresConcurrency):
-            self.concurrent_reads = _declared(
-                store.concurrent_reads, "concurrent_reads", 1, MOST_CONCURRENT
-            )
-        if isinstance(store, DeclaresReadHints):
-            self.max_gap = _declared(store.max_gap, "max_gap", 0, LARGEST_READ)
-            self.max_read = _declared(store.max_read, "max_read", 1, LARGEST_READ)
-        if isinstance(store, DeclaresTimeouts):
-            timeout = store.read_timeout
-            if timeout is not None and not (type(timeout) in (int, float) and timeout > 0):
-                raise StoreContractError(f"read_timeout must be above 0, not {timeout!r}")
-            self.read_timeout = timeout
+        self.max_gap = _declared(store, "max_gap", default=DEFAULT_GAP, low=0, high=LARGEST_READ)
+        self.max_read = _declared(store, "max_read", default=DEFAULT_READ, low=1, high=LARGEST_READ)
+        self.read_timeout = _declared_timeout(store)
 
     @property
     def reads_into(self) -> bool:
@@ -162,8 +187,12 @@ class StoreCalls:
             return None
         if isinstance(answer, Exception):
             raise _vendor_error(answer, "order containers", None)
+
+        def take(answer: Iterable[ContainerExtent]) -> list[ContainerExtent]:
+            return list(itertools.islice(iter(answer), most + 1))
+
         # The answer may be a generator: its code runs here, inside the seam, and is bounded.
-        taken = attempt(lambda: list(itertools.islice(iter(answer), most + 1)))
+        taken = attempt(take, cast("Iterable[ContainerExtent]", answer))
         if isinstance(taken, TypeError):
             raise StoreContractError(
                 f"order_containers_restore returned {type(answer).__name__}, no sequence"
@@ -185,7 +214,9 @@ class StoreCalls:
         if self._preview is None:
             return None
         answer = attempt(self._preview, path, reads)
-        if isinstance(answer, (NotReadyError, Cancelled)):
+        if isinstance(answer, NotReadyError):
+            raise NotReadyError(answer.message, retry_after=_delay(answer.retry_after)) from answer
+        if isinstance(answer, Cancelled):
             raise answer
         if isinstance(answer, NotImplementedError) or not isinstance(answer, Exception):
             return None
@@ -259,6 +290,8 @@ class StoreCalls:
     ) -> memoryview:
         if isinstance(answer, Exception):
             raise _vendor_error(answer, "read", path)
+        if type(answer) is bytes and len(answer) <= size:
+            return memoryview(answer)
         view = attempt(_view, answer)
         if isinstance(view, Exception):
             raise StoreContractError(
@@ -266,19 +299,20 @@ class StoreCalls:
                 container=path,
                 offset=offset,
             )
-        if len(view) > size:
-            raise StoreContractError(
-                f"read_backup_file returned {len(view)} bytes instead of {size}",
-                container=path,
-                offset=offset,
-            )
-        if isinstance(answer, bytes):
-            return view
         # The vendor may go on writing into a mutable buffer: only our copy is hashed and written.
-        if room is None:
-            return memoryview(bytes(view))
-        room[at : at + len(view)] = view
-        return memoryview(room)[at : at + len(view)]
+        # The view is let go at once, also by errors: while it lives, the vendor cannot resize.
+        with view:
+            count = len(view)
+            if count > size:
+                raise StoreContractError(
+                    f"read_backup_file returned {count} bytes instead of {size}",
+                    container=path,
+                    offset=offset,
+                )
+            if room is None:
+                return memoryview(bytes(view))
+            room[at : at + count] = view
+            return memoryview(room)[at : at + count]
 
     def list_folder(self, folder: StorePath) -> tuple[str, ...]:
         """Return the names in a folder, empty where the store cannot or will not list.
@@ -289,9 +323,9 @@ class StoreCalls:
         if self._list is None:
             return ()
 
-        def ask(listing: Callable[..., Sequence[str]]) -> tuple[str, ...]:
-            names: Iterable[object] = itertools.islice(iter(listing(folder)), MOST_NAMES)
-            return tuple(name for name in names if isinstance(name, str))
+        def ask(listing: Callable[..., object]) -> tuple[str, ...]:
+            names = itertools.islice(iter(cast("Iterable[object]", listing(folder))), MOST_NAMES)
+            return tuple(name for name in names if type(name) is str)
 
         names = attempt(ask, self._list)
         if isinstance(names, Cancelled):
