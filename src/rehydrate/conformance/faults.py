@@ -68,7 +68,7 @@ class _Wrapper:
     def __getattr__(self, name: str) -> object:
         """Return what the store inside has, wrapped if the engine calls it."""
         found = getattr(self._inner, name)
-        if name not in CALLS:
+        if name not in CALLS or not callable(found):
             return found
         return lambda *args: self._call(name, found, *args)
 

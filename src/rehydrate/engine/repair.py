@@ -21,7 +21,9 @@ from rehydrate.formats.walk import (
     StoreFormat,
     Walk,
 )
+from rehydrate.plan.coalesce import Extents
 from rehydrate.plan.planner import Needs
+from rehydrate.plan.ranges import Ranges, cover
 from rehydrate.plan.rounds import RoundPlan
 from rehydrate.values import StorePath
 
@@ -51,6 +53,7 @@ def repair(
     Returns:
         The needs that stay lost, with their first error.
     """
+    containers.second_chance()
     lost = dict(failed)
     walks: dict[int, Walk] = {need: records.format.repair(records.ref(need)) for need in lost}
     answers: dict[int, Sequence[Answer] | None] = dict.fromkeys(walks)
@@ -126,6 +129,7 @@ class _RepairRound:
         self._scan_next: dict[StorePath, int] = {}
         self._scan_over: set[StorePath] = set()
         self._partial: dict[int, bytearray] = {}
+        self._saved: set[Request] = set()
 
     def run(self, requests: "set[Request]") -> dict[Request, Answer]:
         """Make one round of reads.
@@ -167,12 +171,25 @@ class _RepairRound:
         return sorted(wants, key=lambda want: (want.path, want.offset, want.size))
 
     def _read(self, wants: list[_Want]) -> None:
-        self._wanted = wants
-        paths = sorted({want.path for want in wants})
-        index = {path: number for number, path in enumerate(paths)}
+        self._all_wants = wants
+        self._paths = sorted({want.path for want in wants})
+        required = [want for want in wants if not isinstance(want.request, Scan)]
+        Round(
+            self._session,
+            "repair",
+            self._needs(required),
+            self._paths,
+            containers=self._containers,
+            consumer=self,
+            trim=self._cut_walks,
+            max_read=min(self._session.max_read, _SCAN_PIECE) if self._scanners else None,
+        ).run()
+
+    def _needs(self, wants: list[_Want]) -> Needs:
+        index = {path: number for number, path in enumerate(self._paths)}
         count = len(wants)
-        needs = Needs(
-            containers=tuple((number, 0) for number in range(len(paths))),
+        return Needs(
+            containers=tuple((number, 0) for number in range(len(self._paths))),
             container=np.array([index[want.path] for want in wants], np.uint32),
             offset=np.array([want.offset for want in wants], np.int64),
             length=np.array([want.size for want in wants], np.uint32),
@@ -180,9 +197,24 @@ class _RepairRound:
             use_ptr=np.arange(count + 1, dtype=np.int64),
             use_row=np.arange(count, dtype=np.int64),
         )
-        Round(
-            self._session, "repair", needs, paths, containers=self._containers, consumer=self
-        ).run()
+
+    def _cut_walks(self, extents: Extents) -> Needs:
+        """Return all wants; walks end where the order answer says that the container does."""
+        self._wanted = []
+        given: dict[StorePath, Ranges] = {}
+        for number, path in enumerate(self._paths):
+            mine = extents.container == number
+            given[path] = cover(Ranges(extents.start[mine], extents.end[mine]))
+        for want in self._all_wants:
+            if isinstance(want.request, Scan):
+                ranges = given[want.path]
+                at = int(np.searchsorted(ranges.start, want.offset, side="right")) - 1
+                reach = int(ranges.end[at]) - want.offset if at >= 0 else 0
+                if reach > 0:
+                    self._wanted.append(attrs.evolve(want, size=min(want.size, reach)))
+            else:
+                self._wanted.append(want)
+        return self._needs(self._wanted)
 
     def start(self, plan: RoundPlan) -> None:
         """Keep the plan of the round."""
@@ -237,10 +269,15 @@ class _RepairRound:
             self._answers.setdefault(group[number], record)
 
     def salvage(self, read: int, view: memoryview) -> None:
-        """Give the last, short piece of a container to its walk."""
+        """Take what lies in the part that came; give the last piece of a container to its walk."""
         for want, at, source, size in self._parts(read):
             piece = view[source : source + size]
-            if isinstance(self._wanted[want].request, Scan) and len(piece):
+            request = self._wanted[want].request
+            if not isinstance(request, Scan):
+                if len(piece) == self._wanted[want].size:
+                    self._answers[request] = bytes(piece)
+                    self._saved.add(request)
+            elif len(piece):
                 self._feed(self._wanted[want].path, self._wanted[want].offset + at, piece)
 
     def lose(self, read: int, error: RestoreError) -> None:
@@ -249,12 +286,11 @@ class _RepairRound:
             request = self._wanted[want].request
             if isinstance(request, Scan):
                 self._scan_over.add(self._wanted[want].path)
-            else:
+            elif request not in self._saved:
                 self._answers[request] = error
 
     def lose_container(self, container: int, error: RestoreError) -> None:
         """Answer all requests for a container that the order answer left out."""
-        paths = sorted({want.path for want in self._wanted})
-        for want in self._wanted:
-            if want.path == paths[container] and not isinstance(want.request, Scan):
+        for want in self._all_wants:
+            if want.path == self._paths[container] and not isinstance(want.request, Scan):
                 self._answers[want.request] = error

@@ -72,6 +72,17 @@ class Containers:
         """Never ask this container again in this job."""
         self._given_up.setdefault(path, error)
 
+    def second_chance(self) -> None:
+        """Before repairs: ask each container that failed, and is there, once more.
+
+        What stands in the place of a compacted container is short, so that reads of stale
+        references fail; where its records are now stands in it.
+        """
+        for path, error in list(self._given_up.items()):
+            if not isinstance(error, ContainerNotFoundError):
+                del self._given_up[path]
+                self._failures[path] = self._attempts - 1
+
     def failed(self, path: StorePath, error: RestoreError) -> None:
         """Count a failed read."""
         count = self._failures.get(path, 0) + 1
@@ -130,6 +141,8 @@ class Round:
         containers: Containers,
         consumer: Consumer,
         preset: list[ContainerExtent] | None = None,
+        trim: Callable[[Extents], Needs] | None = None,
+        max_read: int | None = None,
     ) -> None:
         """Prepare; nothing is called yet.
 
@@ -141,7 +154,11 @@ class Round:
             containers: What is known about containers.
             consumer: Takes the bytes.
             preset: An order that was accepted before, instead of asking the store.
+            trim: Gives what is to be read, once the order is known, instead of the needs; these
+                are then what the order answer must cover.
+            max_read: Largest read of this round; ``None`` = that of the session.
         """
+        self._trim, self._max_read = trim, max_read or session.max_read
         self._preset = preset
         self._session, self._kind, self._needs, self._paths = session, kind, needs, paths
         self._containers, self._consumer = containers, consumer
@@ -157,7 +174,7 @@ class Round:
             StoreContractError: The order answer breaks the contract.
             Cancelled: The job was cancelled.
         """
-        if not len(self._needs):
+        if not self._paths:
             return
         plan = self.plan()
         session = self._session
@@ -181,18 +198,12 @@ class Round:
             answer, self._needs, containers=len(self._paths), max_extra=options.max_extents
         )
         for container in unavailable.tolist():
-            self._consumer.lose_container(
-                container,
-                ContainerNotFoundError(
-                    f"the store has no extent of {self._paths[container]}",
-                    container=self._paths[container],
-                ),
-            )
-        return self._plan_reads(extents)
-
-    def _plan_reads(self, extents: Extents) -> RoundPlan:
-        session = self._session
-        return plan_round(self._needs, extents, max_gap=session.max_gap, max_read=session.max_read)
+            path = self._paths[container]
+            error = ContainerNotFoundError(f"the store has no extent of {path}", container=path)
+            self._containers.give_up(path, error)
+            self._consumer.lose_container(container, error)
+        needs = self._needs if self._trim is None else self._trim(extents)
+        return plan_round(needs, extents, max_gap=session.max_gap, max_read=self._max_read)
 
     def _read_extents(self, plan: RoundPlan) -> None:
         """On the store's thread: go through the extents; those not ready go to the end."""
