@@ -180,7 +180,12 @@ class Session:
         """Run a task on a worker; what it raises ends the job."""
         with self.lock:
             self._active += 1
-        self._submit(lambda: self._guarded(task))
+        try:
+            self._submit(lambda: self._guarded(task))
+        except Exception as cause:
+            with self.lock:
+                self._active -= 1
+            raise SessionError(f"the executor took no task: {cause}") from cause
 
     def _guarded(self, task: Callable[[], None]) -> None:
         try:
