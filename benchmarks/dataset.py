@@ -27,7 +27,7 @@ PAGE: Final = 4096
 LARGE: Final = MIB
 """A file of this size or more counts as large."""
 _BLOCK: Final = 256
-_POOL_BLOCKS: Final = 16_384
+_POOL_BLOCKS: Final = 8_192
 _TIME: Final = 1_600_000_000_000_000_000
 _SPACE_LEFT: Final = 1 << 30
 
@@ -45,12 +45,20 @@ class Made:
     Attributes:
         files: Regular files, hard links counted each.
         logical: Bytes of the files, hard links counted once.
-        incompressible: Share of incompressible bytes in the distinct bytes of large files.
+        incompressible: Share of incompressible bytes in the distinct bytes of large files; ``None``
+            if there are none.
     """
 
     files: int
     logical: int
-    incompressible: float
+    incompressible: float | None
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        large = "no large files"
+        if self.incompressible is not None:
+            large = f"{self.incompressible:.0%} of the distinct bytes in large files incompressible"
+        return f"{self.files:,} files, {self.logical / MIB:,.1f} MiB, {large}"
 
 
 class Source:
@@ -179,7 +187,7 @@ class Tree:
         for number, folder in enumerate(sorted(self._folders, reverse=True)):
             when = _TIME - number * 1_000_000_009
             os.utime(folder, ns=(when, when))
-        share = self.large_noise / self.large_distinct if self.large_distinct else 1.0
+        share = self.large_noise / self.large_distinct if self.large_distinct else None
         return Made(files=self.files, logical=self.logical, incompressible=share)
 
 
@@ -417,11 +425,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--scale", type=float, default=1.0)
     options = parser.parse_args()
-    made = make(options.kind, options.folder, options.scale)
-    print(
-        f"{made.files:,} files, {made.logical / MIB:,.1f} MiB; of the distinct bytes in large "
-        f"files {made.incompressible:.0%} are incompressible"
-    )
+    print(make(options.kind, options.folder, options.scale))
     return 0
 
 

@@ -4,6 +4,8 @@ import struct
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from rehydrate.catalogue.native import NativeCatalogue
+
 __all__ = ["Entries", "stubs_of", "write_stub_list"]
 
 Entries: TypeAlias = list[tuple[bytes, bytes]]
@@ -26,11 +28,15 @@ def write_stub_list(folder: Path, entries: Entries) -> None:
 
 
 def stubs_of(folder: Path) -> Entries:
-    """Return all entries of a quick store.
+    """Return all entries of the newest version of a store, or of a quick store.
 
     Args:
         folder: Directory of the store.
     """
+    if not (folder / _STUB_LIST).exists():
+        with NativeCatalogue.open(folder) as catalogue:
+            newest = catalogue.versions()[-1].number
+            return [(entry.path, entry.stub) for entry in catalogue.entries(newest)]
     data = (folder / _STUB_LIST).read_bytes()
     found, at = [], 0
     while at < len(data):
