@@ -107,7 +107,14 @@ class DataPhase:
         self._check_space(numbers, resumed)
         states = self._file_states(wanted, rows_wanted, resumed)
         sink = DataSink(
-            session, staging, states, needs, table.starts(), table.file_of_row(), self._published
+            session=session,
+            staging=staging,
+            states=states,
+            needs=needs,
+            starts=table.starts(),
+            file_of_row=table.file_of_row(),
+            published=self._published,
+            layout=self._layout,
         )
         self._start_progress(states)
         session.observer(
@@ -196,23 +203,25 @@ class DataPhase:
         )
         whole = (layout.rows == 1) & (layout.stored == 1) & (layout.map_ends == layout.sizes)
         whole[list(held | resumed)] = False
-        self._whole = whole
+        self._remaining = remaining
         return FileStates(whole.astype(np.uint8), remaining, held)
 
     def _lay_out(self, sink: DataSink, numbers: Ints, resumed: set[int]) -> None:
-        """Make the files that do not come in one piece, and finish those that need no bytes."""
-        staging, states, layout = sink.staging, sink.states, self._layout
-        for number in numbers[~self._whole[numbers]].tolist():
+        """Finish the files that need no bytes."""
+        states = sink.states
+        for number in resumed:
+            states.begun[number] = 1
+        without_bytes = numbers[self._remaining[numbers] == 0]
+        for number in without_bytes.tolist():
             try:
-                if not layout.sizes[number]:
-                    staging.write_whole(number, b"")
+                if not self._layout.sizes[number]:
+                    sink.staging.write_whole(number, b"")
                     continue
-                if number not in resumed:
-                    staging.allocate(number, holes=layout.holes(number), zeros=layout.zeros(number))
+                if not states.begun[number]:
+                    sink.begin(number)
             except StagingError as error:
                 sink.fail(number, error)
-                continue
-            if not states.remaining[number]:
+            else:
                 sink.finish([number])
         sink.finish(())
 
@@ -231,6 +240,8 @@ class DataPhase:
                 continue
             own = self._own_data[self._requests_of[number]]
             try:
+                if not sink.states.begun[number]:
+                    sink.begin(number)
                 for extent in own:
                     write_own_extent(sink.staging, number, extent)
                 sink.staging.finish(number)

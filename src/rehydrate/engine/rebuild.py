@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from rehydrate.chunks import Ints
 from rehydrate.engine.calls import attempt
+from rehydrate.engine.layout import FileLayout
 from rehydrate.engine.session import Session
 from rehydrate.errors import RestoreError, StagingError, StoreContractError, StoreReadError
 from rehydrate.plan.planner import Needs
@@ -32,6 +33,7 @@ class FileStates:
     Attributes:
         whole: 1 where a file consists of one chunk and is written in one go.
         remaining: Rows still to be written, by file number.
+        begun: 1 where a file that comes in pieces is laid out in the staging area.
         dead: 1 where a file failed: nothing more is written to it.
         held: Files that are finished later by the caller's thread.
         errors: Why files failed, by file number.
@@ -42,6 +44,7 @@ class FileStates:
         """Start with everything still to come."""
         self.whole = whole.tobytes()
         self.remaining: list[int] = remaining.tolist()
+        self.begun = bytearray(len(whole))
         self.dead = bytearray(len(whole))
         self.held = held
         self.errors: dict[int, RestoreError] = {}
@@ -82,6 +85,8 @@ class DataSink:
         starts: Logical start of each row in its file, bytes.
         file_of_row: File number of each row.
         published: Told on the caller's thread what was published.
+        layout: How the files lie.
+        laying: Held while a file is laid out.
         lane: Held by the worker that writes small chunks.
     """
 
@@ -92,6 +97,8 @@ class DataSink:
     starts: Ints
     file_of_row: npt.NDArray[np.uint32]
     published: Callable[[Sequence[Published]], None]
+    layout: FileLayout
+    laying: threading.Lock = attrs.field(factory=threading.Lock)
     lane: threading.Lock = attrs.field(factory=threading.Lock)
 
     def open(self, numbers: Ints) -> "_BlockTaker":
@@ -116,6 +123,18 @@ class DataSink:
             self.starts[rows].tolist(),
             tiny=tiny,
         )
+
+    def begin(self, number: int) -> None:
+        """Lay out a file that comes in pieces, once, by the worker that has its first piece.
+
+        Raises:
+            StagingError: No room, or the like.
+        """
+        with self.laying:
+            if not self.states.begun[number]:
+                holes, zeros = self.layout.holes(number), self.layout.zeros(number)
+                self.staging.allocate(number, holes=holes, zeros=zeros)
+                self.states.begun[number] = 1
 
     def finish(self, numbers: Sequence[int]) -> None:
         """Finish complete files, and publish if a batch is due."""
@@ -176,6 +195,8 @@ class _BlockTaker:
                 if states.whole[number]:
                     staging.write_whole(number, data)
                 else:
+                    if not states.begun[number]:
+                        sink.begin(number)
                     staging.write_at(number, starts[use], data)
                     self._done.append(number)
             except StagingError as error:
