@@ -40,10 +40,6 @@ html_static_path: list[str] = []
 exclude_patterns = ["_build"]
 if not (HERE.parent / "samples" / "counting_store.py").exists():
     exclude_patterns.append("tutorial/first-adapter.md")
-commands = HERE.parent / "src" / "rehydrate" / "cli" / "commands"
-late = ["optimize", "listing", "plan", "restore", "verify", "cat", "rebuild", "clean"]
-if not all((commands / f"{name}.py").exists() for name in late):
-    exclude_patterns.append("reference/cli.md")
 
 nitpicky = True
 myst_enable_extensions = ["colon_fence", "deflist"]
