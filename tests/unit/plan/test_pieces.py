@@ -1,5 +1,8 @@
 import numpy as np
+import pytest
 
+from rehydrate.errors import LimitError
+from rehydrate.plan import pieces
 from rehydrate.plan.coalesce import accept_order
 from rehydrate.plan.pieces import find_pieces, take_items
 from rehydrate.plan.planner import Needs
@@ -72,3 +75,14 @@ def test_batches_cost_at_most_one_read_in_a_block() -> None:
     assert one.read_size.tolist() == [1000]
     assert many.read_size.tolist() == [100] * 10
     assert np.array_equal(one.need, many.need)
+
+
+def test_guests_out_of_proportion_are_refused_before_they_are_listed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pieces, "SPARE_FRAGMENTS", 100)
+    needs = needs_of([(0, at, 1000) for at in range(50)], 1)
+    answer = [ContainerExtent(index=0, offset=at * 10, length=10) for at in range(80)]
+    extents, _ = accept_order([*answer, ContainerExtent(index=0)], needs, containers=1)
+    with pytest.raises(LimitError, match="fragments"):
+        find_pieces(needs, extents, block=100)

@@ -237,6 +237,15 @@ def test_what_is_no_plan_is_refused(text: str | bytes) -> None:
         ReadPlan.from_json(text)
 
 
+@pytest.mark.parametrize("containers", ["a", {"a": 1}])
+def test_containers_that_only_look_like_a_list_are_refused(containers: Any) -> None:
+    plan = attrs.evolve(PLAN, rounds=(PlannedRound("data", (StorePath("a"),), ()),))
+    document = json.loads(plan.to_json())
+    document["rounds"][0]["containers"] = containers
+    with pytest.raises(CorruptMetadataError, match="list"):
+        ReadPlan.from_json(json.dumps(document))
+
+
 @pytest.mark.parametrize("version", [0, 2, -1])
 def test_a_plan_of_another_version_is_refused_by_name(version: int) -> None:
     with pytest.raises(UnsupportedFormatError, match=f"version {version};"):
