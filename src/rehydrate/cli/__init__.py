@@ -1,0 +1,1 @@
+"""The command line: ``rehydrate``; nothing of the package imports it."""

@@ -1,0 +1,229 @@
+"""What the user wants of a store: from arguments and lists to the paths and stubs of one version."""
+
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final, Self
+
+import attrs
+
+from rehydrate.catalogue.native import NativeCatalogue
+from rehydrate.catalogue.selection import Selection, split_list
+from rehydrate.cli.output import Json, shown
+from rehydrate.cli.stores import pick_version
+from rehydrate.errors import RequestError
+from rehydrate.requests import RestoreRequest
+from rehydrate.staging.paths import WORKSPACE_PREFIX
+
+__all__ = ["Chosen", "Wanted", "choose", "unmatched_of"]
+
+_MAGIC: Final = re.compile(r"[*?\[]")
+_PRIVATE: Final = 0o700
+
+
+@attrs.frozen(kw_only=True)
+class Wanted:
+    """What was asked for.
+
+    Attributes:
+        patterns: Paths and patterns of the command line.
+        paths: Exact paths of a list; ``None`` = no list was given.
+        excludes: Patterns of what to leave out.
+        version: Number of the version; ``None`` = the newest.
+    """
+
+    patterns: tuple[str, ...] = ()
+    paths: tuple[bytes, ...] | None = None
+    excludes: tuple[str, ...] = ()
+    version: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        patterns: Iterable[str] | None,
+        files_from: Path | None,
+        excludes: Iterable[str] | None,
+        version: int | None,
+        *,
+        null: bool,
+    ) -> Self:
+        """Read the list, if one is given.
+
+        Args:
+            patterns: Arguments.
+            files_from: File with a list; ``-`` = standard input.
+            excludes: Patterns to leave out.
+            version: Number of the version.
+            null: Paths of the list end with a zero byte.
+
+        Raises:
+            RequestError: The list cannot be read.
+        """
+        paths = None if files_from is None else _read_list(files_from, null=null)
+        return cls(
+            patterns=tuple(patterns or ()),
+            paths=paths,
+            excludes=tuple(excludes or ()),
+            version=version,
+        )
+
+    def as_record(self) -> dict[str, Json]:
+        """Return the same for JSON."""
+        return {
+            "store_version": self.version,
+            "patterns": list(self.patterns),
+            "paths": None if self.paths is None else [os.fsdecode(path) for path in self.paths],
+            "excludes": list(self.excludes),
+        }
+
+    def selection(self) -> Selection:
+        """Return the compiled choice.
+
+        Raises:
+            RequestError: A pattern is empty or leads outside.
+        """
+        return Selection.of(
+            [form for pattern in self.patterns for form in _forms(pattern)],
+            excludes=[form for pattern in self.excludes for form in _forms(pattern)],
+            paths=self.paths or (),
+        )
+
+
+@attrs.frozen(eq=False)
+class Chosen:
+    """Entries of one version.
+
+    Attributes:
+        version: Its number.
+        paths: Paths in tree order.
+        stubs: Their stubs.
+        unmatched: Patterns and paths that match nothing.
+    """
+
+    version: int
+    paths: Sequence[bytes]
+    stubs: Sequence[bytes]
+    unmatched: tuple[str, ...]
+
+    def requests(self) -> list[RestoreRequest]:
+        """Return one request for each entry; a native stub holds no data of its own."""
+        return [
+            RestoreRequest(stub, path) for path, stub in zip(self.paths, self.stubs, strict=True)
+        ]
+
+
+def choose(catalogue: NativeCatalogue, wanted: Wanted, *, out: Path | None = None) -> Chosen:
+    """Find the entries that are wanted.
+
+    Args:
+        catalogue: The store.
+        wanted: What was asked for.
+        out: Where they go: directories on the way that are not there come along, so that they get
+            their recorded mode and time. ``None`` = only what was asked for.
+
+    Raises:
+        RequestError: There is no such version, or nothing matches.
+    """
+    version = pick_version(catalogue, wanted.version)
+    if wanted.paths == () and not wanted.patterns:
+        return Chosen(version, [], [], ())
+    selection = wanted.selection()
+    paths, stubs = catalogue.stubs(version, selection.prefixes)
+    found = selection.choose(paths)
+    indexes = found.indexes.tolist()
+    unmatched = unmatched_of(wanted, found.unmatched)
+    if not indexes and (unmatched or wanted.excludes):
+        what = ", ".join(map(repr, map(shown, unmatched[:3]))) or "what is not left out"
+        raise RequestError(
+            f"nothing in version {version} matches {what}; `rehydrate ls` lists what is there",
+            code="request.no-match",
+        )
+    if len(indexes) == len(paths) and not selection.prefixes:
+        return Chosen(version, paths, stubs, unmatched)
+    chosen_paths = [paths[index] for index in indexes]
+    chosen_stubs = [stubs[index] for index in indexes]
+    if out is not None:
+        above = _missing_above(chosen_paths, out)
+        found_stubs = _stubs_of(catalogue, version, above, paths, stubs)
+        chosen_paths = [*found_stubs, *chosen_paths]
+        chosen_stubs = [*found_stubs.values(), *chosen_stubs]
+    return Chosen(version, chosen_paths, chosen_stubs, unmatched)
+
+
+def _missing_above(chosen: Sequence[bytes], out: Path) -> list[bytes]:
+    """Return the directories above the chosen entries that are not at the target, parents first."""
+    known = set(chosen)
+    above: set[bytes] = set()
+    for path in chosen:
+        parent = path.rpartition(b"/")[0]
+        while parent and parent not in known:
+            known.add(parent)
+            above.add(parent)
+            parent = parent.rpartition(b"/")[0]
+    root = os.fsencode(out)
+    resumed = _has_workspace(out)
+    return sorted(path for path in above if not _stands(root + b"/" + path, resumed=resumed))
+
+
+def _has_workspace(out: Path) -> bool:
+    prefix = os.fsdecode(WORKSPACE_PREFIX)
+    try:
+        return any(path.name.startswith(prefix) for path in out.iterdir())
+    except OSError:
+        return False
+
+
+def _stands(path: bytes, *, resumed: bool) -> bool:
+    """Tell whether a directory was there before us: an interrupted restore leaves its own private."""
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return False
+    return not (resumed and stat.S_IMODE(mode) == _PRIVATE)
+
+
+def _stubs_of(
+    catalogue: NativeCatalogue,
+    version: int,
+    wanted: Sequence[bytes],
+    paths: Sequence[bytes],
+    stubs: Sequence[bytes],
+) -> dict[bytes, bytes]:
+    """Return the stubs of some directories, from what was read already or one by one."""
+    missing = set(wanted)
+    found = {path: stub for path, stub in zip(paths, stubs, strict=True) if path in missing}
+    for path in wanted:
+        if path not in found:
+            entry = next(catalogue.entries(version, [path]), None)
+            if entry is not None and entry.path == path:
+                found[path] = entry.stub
+    return {path: found[path] for path in wanted if path in found}
+
+
+def _forms(pattern: str) -> list[str]:
+    """Return the pattern and, if it has wildcards and no slash, the same at any depth."""
+    if _MAGIC.search(pattern) and "/" not in pattern.rstrip("/"):
+        return [pattern, f"**/{pattern}"]
+    return [pattern]
+
+
+def unmatched_of(wanted: Wanted, missed: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what was given and matches nothing in any of its forms."""
+    if not missed:
+        return ()
+    texts = set(missed)
+    found = [pattern for pattern in wanted.patterns if texts.issuperset(_forms(pattern))]
+    listed = (os.fsdecode(path) for path in wanted.paths or ())
+    return (*found, *(path for path in listed if path in texts))
+
+
+def _read_list(files_from: Path, *, null: bool) -> tuple[bytes, ...]:
+    try:
+        data = sys.stdin.buffer.read() if str(files_from) == "-" else files_from.read_bytes()
+    except OSError as error:
+        raise RequestError(f"cannot read the list {files_from}: {error.strerror}") from error
+    found = data.split(b"\0") if null else split_list(data)
+    return tuple(path for path in found if path)

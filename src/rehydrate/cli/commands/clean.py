@@ -1,0 +1,49 @@
+"""``rehydrate clean``: what interrupted restores left in a target."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rehydrate.cli.exit_codes import OK, SOME_FAILED
+from rehydrate.cli.guard import guarded
+from rehydrate.cli.output import document, say, shown, tell
+from rehydrate.cli.parameters import AsJson
+
+__all__ = ["clean"]
+
+
+@guarded
+def clean(
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="OUT", help="Directory that was restored into.", show_default=False),
+    ],
+    *,
+    as_json: AsJson = False,
+) -> int:
+    """Remove what interrupted restores left in a target.
+
+    It is kept for going on: without it the same restore reads all its bytes again.
+
+    What a running restore holds is left alone.
+    """
+    from rehydrate.errors import RequestError
+    from rehydrate.staging.root import TargetRoot
+    from rehydrate.staging.workspace import clean as remove_workspaces
+
+    if not out.is_dir():
+        raise RequestError(f"{out} is no directory: name one that was restored into")
+    with TargetRoot(out) as root:
+        done = remove_workspaces(root)
+    for name, reason in done.kept:
+        tell(f"rehydrate: {shown(name)} stays: {shown(reason)}")
+    if as_json:
+        kept = [{"path": name, "reason": reason} for name, reason in done.kept]
+        document("clean", {"removed": list(done.removed), "kept": kept})
+    else:
+        for name in done.removed:
+            say(f"removed {shown(name)}")
+        if not done.removed and not done.kept:
+            say("nothing to clean")
+    return SOME_FAILED if done.kept else OK

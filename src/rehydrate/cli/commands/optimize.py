@@ -1,0 +1,41 @@
+"""``rehydrate optimize``: a source tree becomes the next version of a store."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rehydrate.cli.guard import guarded
+from rehydrate.cli.parameters import AsJson, Jobs
+
+__all__ = ["optimize"]
+
+
+@guarded
+def optimize(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SOURCE", help="Directory to back up; it is not changed.", show_default=False
+        ),
+    ],
+    store: Annotated[
+        Path,
+        typer.Argument(
+            metavar="STORE",
+            help="Directory of the store; made if it is not there.",
+            show_default=False,
+        ),
+    ],
+    *,
+    jobs: Jobs = 0,
+    as_json: AsJson = False,
+) -> int:
+    """Back up a directory into a store; each run is a version.
+
+    Only what the store does not have yet is written. After an interruption run it again: it goes
+    on from the last checkpoint.
+    """
+    from rehydrate.cli.storing import store_tree
+
+    return store_tree(source, store, jobs=jobs, as_json=as_json)

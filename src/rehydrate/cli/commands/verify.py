@@ -1,0 +1,30 @@
+"""``rehydrate verify``: whether a store is whole."""
+
+from typing import Annotated
+
+import typer
+
+from rehydrate.cli.guard import guarded
+from rehydrate.cli.parameters import AsJson, Jobs, Store
+
+__all__ = ["verify"]
+
+
+@guarded
+def verify(
+    store: Store,
+    *,
+    read_data: Annotated[
+        bool, typer.Option("--read-data", help="Also read and hash every chunk.")
+    ] = False,
+    jobs: Jobs = 0,
+    as_json: AsJson = False,
+) -> int:
+    """Check a store and list exactly what is damaged.
+
+    Every reference of every version must lead to a whole record. What does not is named: containers,
+    records, files and versions.
+    """
+    from rehydrate.cli.verifying import verify_and_show
+
+    return verify_and_show(store, read_data=read_data, jobs=jobs, as_json=as_json)

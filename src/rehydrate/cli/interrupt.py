@@ -1,0 +1,47 @@
+"""Signals: the first one asks the running work to stop, the second one stops the process."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+from rehydrate.cli.exit_codes import INTERRUPTED
+from rehydrate.cli.output import tell
+from rehydrate.requests import CancelToken
+
+__all__ = ["cancelled_by_signals"]
+
+_SIGNALS: Final = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+
+
+@contextmanager
+def cancelled_by_signals(what_is_kept: str) -> Iterator[CancelToken]:
+    """Let signals cancel a token while the body runs.
+
+    Args:
+        what_is_kept: Said when the first signal comes, such as ``"what is verified is kept"``.
+
+    Yields:
+        The token to hand to the work.
+    """
+    token = CancelToken()
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        if token.cancelled:
+            # Not sys.exit: a worker stuck in a system call must not hold the process.
+            os._exit(INTERRUPTED)
+        token.cancel()
+        name = signal.Signals(number).name
+        tell(f"\nrehydrate: {name}: stopping; {what_is_kept} (once more = stop at once)")
+
+    ignored = [number for number in _SIGNALS if signal.getsignal(number) is signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in _SIGNALS if number not in ignored}
+    try:
+        yield token
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,167 @@
+"""The work of ``rehydrate plan``, ``restore --dry-run`` and ``restore --plan``."""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from rehydrate.cli.chosen import Chosen, Wanted, choose
+from rehydrate.cli.exit_codes import OK, SOME_FAILED
+from rehydrate.cli.output import Json, document, say, shown, table, tell
+from rehydrate.cli.sizes import counted, size
+from rehydrate.cli.stores import opened_catalogue
+from rehydrate.engine.restore import plan_restore
+from rehydrate.errors import CorruptMetadataError, RequestError
+from rehydrate.plan.read_plan import ReadPlan
+from rehydrate.requests import RestoreOptions
+
+__all__ = ["load_plan", "show_plan", "tell_unmatched"]
+
+_NAME: Final = "selected-plan"
+_LARGEST: Final = 256 << 20
+_ROWS: Final = 40
+
+
+def show_plan(store: Path, wanted: Wanted, *, memory: int, save: Path | None, as_json: bool) -> int:
+    """Plan a restore and show it.
+
+    Args:
+        store: Directory of the store.
+        wanted: What to restore.
+        memory: Budget in bytes.
+        save: File to keep the plan in.
+        as_json: Print a document instead of a table.
+
+    Returns:
+        The exit code.
+    """
+    with opened_catalogue(store) as catalogue:
+        chosen = choose(catalogue, wanted)
+        if not chosen.paths:
+            raise RequestError("there is nothing to plan: no entry was chosen")
+        plan = plan_restore(
+            chosen.requests(),
+            {catalogue.store_id: catalogue.store},
+            options=RestoreOptions(memory=memory),
+        )
+    wanted = attrs.evolve(wanted, version=chosen.version)
+    content: dict[str, Json] = {
+        "selection": wanted.as_record(),
+        "entries": len(chosen.paths),
+        "unmatched": list(chosen.unmatched),
+        "plan": json.loads(plan.to_json()),
+    }
+    if save is not None:
+        whole = {"format": f"rehydrate-{_NAME}", "version": 1, **content}
+        save.write_text(json.dumps(whole) + "\n", encoding="utf-8")
+    if as_json:
+        document(_NAME, content)
+    else:
+        _say_plan(plan, chosen)
+        if save is not None:
+            say(f"saved in {shown(str(save))}")
+    return SOME_FAILED if tell_unmatched(chosen) else OK
+
+
+def tell_unmatched(chosen: Chosen) -> bool:
+    """Name what was asked for and is not there; return whether there is any."""
+    for pattern in chosen.unmatched:
+        tell(
+            f"rehydrate: {shown(pattern)}: nothing in version {chosen.version} matches;"
+            " `rehydrate ls` lists what is there"
+        )
+    return bool(chosen.unmatched)
+
+
+def _say_plan(plan: ReadPlan, chosen: Chosen) -> None:
+    say(
+        f"version {chosen.version}: {counted(len(chosen.paths), 'entry', 'entries')},"
+        f" {counted(plan.files, 'file')}"
+    )
+    rows = [["container", "extents", "reads", "to read", "needed"]]
+    rows += [
+        [
+            shown(container.path),
+            f"{container.extents:,}",
+            f"{container.reads:,}",
+            size(container.bytes_to_read),
+            size(container.bytes_needed),
+        ]
+        for planned in plan.rounds
+        for container in planned.by_container()
+    ]
+    hidden = rows[_ROWS + 1 :]
+    say()
+    for line in table(rows[: _ROWS + 1], right=" rrrr"):
+        say(line)
+    if hidden:
+        say(
+            f"... and {counted(len(hidden), 'more container', 'more containers')}; --json lists all"
+        )
+    totals = plan.totals()
+    data = plan.round("data")
+    say()
+    facts = [
+        ["containers", f"{totals['containers']:,}"],
+        ["reads", f"{totals['reads']:,}"],
+        ["data to read", size(plan.bytes_to_read)],
+        ["maps to read", size(plan.metadata_bytes)],
+        ["amplification", f"{plan.amplification:.3f}"],
+        ["container visits", f"{data.visits:,}"],
+        ["files to write", size(plan.logical_bytes)],
+        ["space needed", size(plan.allocated_bytes)],
+        ["most unfinished at once", size(plan.unfinished_peak)],
+    ]
+    for line in table(facts, right=" r"):
+        say(line)
+
+
+def load_plan(path: Path) -> tuple[Wanted, ReadPlan]:
+    """Read a plan that was saved.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What it chose, and the plan.
+
+    Raises:
+        RequestError: The file cannot be read.
+        CorruptMetadataError: It is no saved plan.
+        UnsupportedFormatError: It is a plan of another version.
+    """
+    try:
+        with path.open("rb") as stream:
+            text = stream.read(_LARGEST + 1)
+    except OSError as error:
+        raise RequestError(f"cannot read the plan {path}: {error.strerror}") from error
+    try:
+        found: Any = json.loads(text) if len(text) <= _LARGEST else None
+        if found["format"] != f"rehydrate-{_NAME}" or found["version"] != 1:
+            raise _no_plan(path)
+        selection = found["selection"]
+        paths = selection["paths"]
+        wanted = Wanted(
+            patterns=tuple(map(_text, selection["patterns"])),
+            paths=None
+            if paths is None
+            else tuple(_text(path).encode("utf-8", "surrogateescape") for path in paths),
+            excludes=tuple(map(_text, selection["excludes"])),
+            version=int(selection["store_version"]),
+        )
+        return wanted, ReadPlan.from_json(json.dumps(found["plan"]))
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise _no_plan(path) from error
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _no_plan(path: Path) -> CorruptMetadataError:
+    return CorruptMetadataError(
+        f"{path} is no plan that `rehydrate plan --save` wrote", code="plan.corrupt"
+    )

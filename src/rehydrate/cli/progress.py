@@ -1,0 +1,126 @@
+"""Progress on a terminal; nothing at all where stderr is none, and rich is not loaded then."""
+
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol
+
+from rehydrate.cli.output import shown
+from rehydrate.cli.sizes import duration, size
+
+__all__ = ["Bar", "Rate", "progress_bar"]
+
+_WINDOW: Final = 5.0
+_ARROW: Final = "…"
+_NOTE: Final = 40
+
+
+class Rate:
+    """Bytes a second over the last few seconds."""
+
+    def __init__(self) -> None:
+        """Start without any sample."""
+        self._samples: deque[tuple[float, int]] = deque()
+
+    def add(self, now: float, done: int) -> None:
+        """Note how far the work is.
+
+        Args:
+            now: Seconds of a clock that never goes back.
+            done: Bytes done until then.
+        """
+        self._samples.append((now, done))
+        while len(self._samples) > 2 and now - self._samples[0][0] > _WINDOW:  # noqa: PLR2004 - two make a slope
+            self._samples.popleft()
+
+    @property
+    def value(self) -> float:
+        """Bytes a second; 0 if that is not known yet."""
+        if len(self._samples) < 2:  # noqa: PLR2004 - two make a slope
+            return 0.0
+        (first, before), (last, after) = self._samples[0], self._samples[-1]
+        return (after - before) / (last - first) if last > first else 0.0
+
+
+class Bar(Protocol):
+    """What the observers draw on."""
+
+    def total(self, total: int | None) -> None:
+        """Set how many bytes there are in all; ``None`` = nobody knows."""
+        ...
+
+    def show(self, what: str, done: int, note: str | bytes = "") -> None:
+        """Draw.
+
+        Args:
+            what: What is going on, one or two words.
+            done: Bytes done.
+            note: The container or file in work.
+        """
+        ...
+
+
+@contextmanager
+def progress_bar() -> Iterator[Bar | None]:
+    """Draw a line at the bottom of the terminal while the body runs.
+
+    Yields:
+        The bar; ``None`` where stderr is no terminal.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[numbers]}"),
+        TextColumn("{task.fields[note]}", style="dim"),
+        console=Console(stderr=True),
+        auto_refresh=False,
+        transient=True,
+        expand=False,
+    ) as drawn:
+        task = drawn.add_task("", total=None, numbers="", note="")
+        rate = Rate()
+        known: int | None = None
+
+        class OnTerminal:
+            def total(self, total: int | None) -> None:
+                nonlocal known
+                known = total
+
+            def show(self, what: str, done: int, note: str | bytes = "") -> None:
+                rate.add(time.monotonic(), done)
+                drawn.update(
+                    task,
+                    description=what,
+                    total=known,
+                    completed=done,
+                    numbers=_numbers(done, known, rate.value),
+                    note=_short(shown(note)),
+                )
+                drawn.refresh()
+
+        yield OnTerminal()
+
+
+def _numbers(done: int, total: int | None, rate: float) -> str:
+    """Return ``63 %  1.2 of 1.9 GiB  412 MiB/s  2.1 s left``, as far as it is known."""
+    parts = [size(done)]
+    if total:
+        parts = [f"{min(done * 100 // total, 100):3} %", f"{size(done)} of {size(total)}"]
+    if rate:
+        parts.append(f"{size(round(rate))}/s")
+        if total and done < total:
+            parts.append(f"{duration((total - done) / rate)} left")
+    return "  ".join(parts)
+
+
+def _short(text: str) -> str:
+    """Return the end of a long path: that is the part that changes."""
+    return text if len(text) <= _NOTE else _ARROW + text[1 - _NOTE :]

@@ -1,0 +1,185 @@
+"""The work of ``rehydrate restore``."""
+
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from rehydrate.cli.chosen import Chosen, Wanted, choose
+from rehydrate.cli.exit_codes import INTERRUPTED, OK, SOME_FAILED
+from rehydrate.cli.failures import Failure, report
+from rehydrate.cli.interrupt import cancelled_by_signals
+from rehydrate.cli.output import Json, document, say, shown, tell
+from rehydrate.cli.planning import load_plan, tell_unmatched
+from rehydrate.cli.progress import progress_bar
+from rehydrate.cli.records import counters_record, result_record
+from rehydrate.cli.sizes import counted, duration, size
+from rehydrate.cli.stores import opened_catalogue
+from rehydrate.cli.watchers import RestoreWatcher
+from rehydrate.engine.restore import restore_files
+from rehydrate.errors import RequestError
+from rehydrate.plan.read_plan import ReadPlan
+from rehydrate.requests import RestoreOptions
+from rehydrate.results import FileStatus, RestoreReport
+from rehydrate.staging.root import TargetRoot
+
+__all__ = ["restore_wanted", "what_is_wanted"]
+
+_WORDS: Final = {
+    FileStatus.RESTORED: "restored",
+    FileStatus.SKIPPED_SAME: "the same already",
+    FileStatus.SKIPPED_EXISTS: "left as they were",
+    FileStatus.SKIPPED_LINK: "links left out",
+    FileStatus.NOT_DEDUPLICATED: "not deduplicated",
+    FileStatus.STORE_VERSION: "no stubs any more",
+    FileStatus.DAMAGED_PARTIAL: "restored in part",
+    FileStatus.CANCELLED: "not yet restored",
+    FileStatus.FAILED: "failed",
+}
+
+
+def what_is_wanted(
+    patterns: Sequence[str] | None,
+    files_from: Path | None,
+    excludes: Sequence[str] | None,
+    version: int | None,
+    *,
+    null: bool,
+    plan: Path | None,
+) -> tuple[Wanted, ReadPlan | None]:
+    """Take the choice from the arguments, or from a plan that was saved.
+
+    Args:
+        patterns: Arguments.
+        files_from: File with a list.
+        excludes: Patterns to leave out.
+        version: Number of the version.
+        null: Paths of the list end with a zero byte.
+        plan: File of the plan.
+
+    Raises:
+        RequestError: Both are given, or a file cannot be read.
+    """
+    if plan is None:
+        return Wanted.of(patterns, files_from, excludes, version, null=null), None
+    if patterns or files_from or excludes or version:
+        raise RequestError(
+            "--plan says already what to restore: leave out patterns, --files-from, --exclude and"
+            " --version"
+        )
+    return load_plan(plan)
+
+
+def restore_wanted(
+    store: Path,
+    wanted: Wanted,
+    out: Path,
+    options: RestoreOptions,
+    *,
+    plan: ReadPlan | None,
+    as_json: bool,
+) -> int:
+    """Restore what is wanted and say what became of it.
+
+    Args:
+        store: Directory of the store.
+        wanted: What to restore.
+        out: Where to.
+        options: How.
+        plan: A plan made before.
+        as_json: Print a document instead of text.
+
+    Returns:
+        The exit code.
+    """
+    started = time.monotonic()
+    with (
+        cancelled_by_signals("what is verified is kept") as token,
+        opened_catalogue(store) as catalogue,
+    ):
+        chosen = choose(catalogue, wanted, out=out)
+        unmatched = tell_unmatched(chosen)
+        with TargetRoot(out) as target, progress_bar() as bar:
+            done = restore_files(
+                chosen.requests(),
+                {catalogue.store_id: catalogue.store},
+                target,
+                options=attrs.evolve(options, cancel=token),
+                observer=None if bar is None else RestoreWatcher(bar),
+                plan=plan,
+            )
+    seconds = time.monotonic() - started
+    interrupted = FileStatus.CANCELLED in done.counts
+    code = INTERRUPTED if interrupted else OK if done.ok and not unmatched else SOME_FAILED
+    again = _command(wanted, chosen.version) if interrupted else None
+    report(_failures(done))
+    for notice in done.notices:
+        tell(f"rehydrate: {shown(notice)}")
+    if as_json:
+        content = _content(done, chosen, out, seconds, code=code, again=again)
+        document("restore", content, rows=("results", map(result_record, done.results)))
+    else:
+        _say_what_was_done(done, chosen, out, seconds)
+    if again is not None:
+        tell(f"rehydrate: interrupted; to go on: {shown(again)}")
+    return code
+
+
+def _failures(done: RestoreReport) -> Iterator[Failure]:
+    """Return what failed, without the files that were only not reached."""
+    for result in done.failures:
+        if result.error is not None and result.status is not FileStatus.CANCELLED:
+            yield Failure(result.target, result.error)
+
+
+def _command(wanted: Wanted, version: int) -> str:
+    """Return the command that goes on: the one that was given, with the version pinned."""
+    words = ["rehydrate", *sys.argv[1:]]
+    if wanted.version is None:
+        words += ["--version", str(version)]
+    return shlex.join(words)
+
+
+def _say_what_was_done(done: RestoreReport, chosen: Chosen, out: Path, seconds: float) -> None:
+    counts = ", ".join(f"{count:,} {_WORDS[status]}" for status, count in done.counts.items())
+    restored = done.statuses == FileStatus.RESTORED
+    total = int(done.sizes[restored].sum())
+    rate = f" ({size(round(total / seconds))}/s)" if total and seconds > 0 else ""
+    say(f"version {chosen.version} into {shown(str(out))}: {counts or 'nothing to do'}")
+    say(f"{size(total)} in {duration(seconds)}{rate}")
+    counters = done.counters
+    if counters.reads:
+        say(
+            f"read {size(counters.bytes_read)} of {counted(counters.containers, 'container')}"
+            f" in {counted(counters.reads, 'read')}, amplification {counters.amplification:.3f}"
+        )
+    if counters.bytes_resumed:
+        say(f"{size(counters.bytes_resumed)} were staged and verified already")
+
+
+def _content(
+    done: RestoreReport,
+    chosen: Chosen,
+    out: Path,
+    seconds: float,
+    *,
+    code: int,
+    again: str | None,
+) -> dict[str, Json]:
+    counts: dict[str, Json] = {status.name.lower(): count for status, count in done.counts.items()}
+    return {
+        "exit_code": code,
+        "store_version": chosen.version,
+        "target": str(out),
+        "seconds": round(seconds, 3),
+        "counts": counts,
+        "counters": counters_record(done.counters),
+        "hresult": f"0x{done.hresult:08X}",
+        "notices": list(done.notices),
+        "unmatched": list(chosen.unmatched),
+        "resume": again,
+    }

@@ -1,0 +1,119 @@
+"""Opening a store for reading: its containers and its catalogue."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+import attrs
+
+from rehydrate.catalogue.native import NativeCatalogue
+from rehydrate.cli.output import Json
+from rehydrate.cli.records import version_record
+from rehydrate.errors import RequestError
+from rehydrate.protocols import VersionInfo
+from rehydrate.stores.layout import DATA_FOLDER, STREAM_FOLDER, StoreConfiguration
+
+__all__ = ["StoreFacts", "opened_catalogue", "pick_version"]
+
+
+@contextmanager
+def opened_catalogue(store: Path) -> Iterator[NativeCatalogue]:
+    """Open a store.
+
+    Args:
+        store: Its directory.
+
+    Raises:
+        StoreError: There is no such store.
+        FormatError: Its configuration is damaged or newer than this release.
+    """
+    with NativeCatalogue.open(store) as catalogue:
+        yield catalogue
+
+
+def pick_version(catalogue: NativeCatalogue, number: int | None) -> int:
+    """Return the version that is meant: the newest whole one, unless a number is given.
+
+    Args:
+        catalogue: The store.
+        number: What was asked for.
+
+    Raises:
+        RequestError: There is no such version.
+    """
+    if number is not None:
+        return catalogue.manifest(number).version
+    numbers = catalogue.numbers()
+    for candidate in reversed(numbers):
+        if not catalogue.manifest(candidate).partial:
+            return candidate
+    if numbers:
+        raise RequestError(
+            f"the store has only the partial version {numbers[-1]}: the run that makes it has not"
+            f" ended; say --version {numbers[-1]} to take what is there"
+        )
+    raise RequestError("the store has no version yet; `rehydrate optimize` makes one")
+
+
+@attrs.frozen(kw_only=True)
+class StoreFacts:
+    """What ``rehydrate info`` shows.
+
+    Attributes:
+        path: Directory of the store.
+        configuration: What it was created with.
+        versions: Number of versions.
+        newest: The newest version.
+        data_containers: Number of Data containers.
+        data_bytes: Their sizes together.
+        stream_containers: Number of Stream containers.
+        stream_bytes: Their sizes together.
+    """
+
+    path: Path
+    configuration: StoreConfiguration
+    versions: int
+    newest: VersionInfo | None
+    data_containers: int
+    data_bytes: int
+    stream_containers: int
+    stream_bytes: int
+
+    @classmethod
+    def of(cls, catalogue: NativeCatalogue, path: Path) -> Self:
+        """Look at a store."""
+        versions = catalogue.versions()
+        data, stream = (_sizes(path / folder) for folder in (DATA_FOLDER, STREAM_FOLDER))
+        return cls(
+            path=path.resolve(),
+            configuration=catalogue.configuration,
+            versions=len(versions),
+            newest=versions[-1] if versions else None,
+            data_containers=len(data),
+            data_bytes=sum(data),
+            stream_containers=len(stream),
+            stream_bytes=sum(stream),
+        )
+
+    def as_record(self) -> dict[str, Json]:
+        """Return the same for JSON."""
+        newest = None if self.newest is None else version_record(self.newest)
+        return {
+            "directory": str(self.path),
+            "configuration": self.configuration.as_mapping(),
+            "versions": self.versions,
+            "newest": newest,
+            "containers": {
+                "Data": {"count": self.data_containers, "bytes": self.data_bytes},
+                "Stream": {"count": self.stream_containers, "bytes": self.stream_bytes},
+            },
+        }
+
+
+def _sizes(folder: Path) -> list[int]:
+    try:
+        return [entry.stat().st_size for entry in os.scandir(folder) if entry.is_file()]
+    except FileNotFoundError:
+        return []

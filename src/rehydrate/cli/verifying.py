@@ -1,0 +1,106 @@
+"""The work of ``rehydrate verify``."""
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from rehydrate.catalogue.damage import VerifyReport
+from rehydrate.catalogue.verify import verify_store
+from rehydrate.cli.exit_codes import OK, SOME_FAILED
+from rehydrate.cli.output import document, say, shown, tell
+from rehydrate.cli.progress import progress_bar
+from rehydrate.cli.sizes import counted, duration, size
+from rehydrate.stores.layout import DATA_FOLDER, STREAM_FOLDER
+
+__all__ = ["verify_and_show"]
+
+_LINES: Final = 50
+
+
+def verify_and_show(store: Path, *, read_data: bool, jobs: int, as_json: bool) -> int:
+    """Verify a store and list what is damaged.
+
+    Args:
+        store: Directory of the store.
+        read_data: Also read every record.
+        jobs: Threads for that.
+        as_json: Print a document instead of text.
+
+    Returns:
+        The exit code.
+    """
+    started = time.monotonic()
+    with progress_bar() as bar:
+        done = 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            if bar is not None:
+                bar.show("verifying", done)
+
+        if bar is not None and read_data:
+            bar.total(_bytes_in(store))
+        report = verify_store(store, read_data=read_data, jobs=jobs, tell=advance)
+    seconds = time.monotonic() - started
+    if as_json:
+        # Through text and back: the report promises plain values, and the types do not show it.
+        plain = json.loads(json.dumps(report.as_record()))
+        document("verify", {"seconds": round(seconds, 3), **plain})
+    else:
+        _say_report(report, seconds)
+    return OK if report.ok else SOME_FAILED
+
+
+def _bytes_in(store: Path) -> int:
+    total = 0
+    for folder in (DATA_FOLDER, STREAM_FOLDER):
+        if (store / folder).is_dir():
+            total += sum(entry.stat().st_size for entry in os.scandir(store / folder))
+    return total
+
+
+def _say_report(report: VerifyReport, seconds: float) -> None:
+    for notice in report.notices:
+        tell(f"rehydrate: {shown(notice)}")
+    _list("damaged containers", [f"{c.path}: {c.reason}" for c in report.damaged_containers])
+    _list(
+        "damaged records",
+        [
+            f"{r.path} at {r.offset}, {r.length} bytes, number {r.local_id}: {r.reason}"
+            for r in report.damaged_records
+        ],
+    )
+    _list("damaged versions", [f"{v.version}: {v.reason}" for v in report.damaged_versions])
+    _list(
+        "damaged files",
+        [f"version {f.version}: {os.fsdecode(f.path)}: {f.reason}" for f in report.damaged_files],
+    )
+    read = f", {size(report.bytes_read)} read and hashed" if report.read_data else ""
+    say(
+        f"{counted(report.versions, 'version')}, {counted(report.entries, 'entry', 'entries')},"
+        f" {counted(report.containers, 'container')}, {counted(report.records, 'record')}{read}"
+        f" in {duration(seconds)}"
+    )
+    if not report.ok:
+        say(
+            "damaged; put back other copies of the containers named, or run `rehydrate optimize`"
+            " on the source again: it stores anew what is known to be damaged"
+        )
+    elif report.read_data:
+        say("whole: every byte is what was stored")
+    else:
+        say("whole, as far as headers and references tell; --read-data also reads the chunks")
+
+
+def _list(what: str, lines: Sequence[str]) -> None:
+    if not lines:
+        return
+    say(f"{what} ({len(lines):,}):")
+    for line in lines[:_LINES]:
+        say(f"  {shown(line)}")
+    if len(lines) > _LINES:
+        say(f"  ... and {len(lines) - _LINES:,} more; --json lists all")
