@@ -315,7 +315,7 @@ class Publisher:
         """Report a file that cannot be put in place; its bytes are good and stay staged."""
         error.__cause__ = cause
         error.resumable = error.code != "fs.exists"
-        self._staged.inodes.pop(number, None)
+        self._staged.firsts.discard(number)
         if not error.resumable:
             self._staged.discard(number)
         return Published(number, error, (), placed=False)

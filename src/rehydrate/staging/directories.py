@@ -116,12 +116,13 @@ class Directories:
         described = dict.fromkeys(self._made_before | self._parents.made, Attributes())
         described.update(self._described)
         results = []
+        finished = set(self._parents.unsynced)
         for path in sorted(described, key=lambda path: (-path.count(b"/"), path == b"", path)):
-            result = self._finish(path, described[path], known=path in self._described)
+            result = self._finish(path, described[path], finished)
             if result is not None:
                 results.append(result)
         if self._durability is not Durability.NONE:
-            results.extend(self._sync(set(described) | self._parents.unsynced))
+            results.extend(self._sync(finished))
         self._parents.unsynced.clear()
         return results
 
@@ -139,8 +140,10 @@ class Directories:
         except OSError as cause:
             raise blocked(cause, b"", file=b"") from cause
 
-    def _finish(self, path: bytes, wanted: Attributes, *, known: bool) -> DirectoryResult | None:
-        sure = known or path in self._parents.made
+    def _finish(
+        self, path: bytes, wanted: Attributes, finished: set[bytes]
+    ) -> DirectoryResult | None:
+        sure = path in self._described or path in self._parents.made
         try:
             fd = self._parents.find(path)
             if not sure and not self._as_we_make_it(fd):
@@ -149,6 +152,7 @@ class Directories:
             if not sure:  # an earlier run wanted to make it
                 return None
             return DirectoryResult(path, blocked(cause, path, file=path), ("mode", "mtime"))
+        finished.add(path)
         lost = self._metadata.apply(
             fd, wanted, default_mode=DEFAULT_DIRECTORY_MODE, label=display(path) or "."
         )

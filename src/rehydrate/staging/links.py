@@ -21,7 +21,7 @@ from rehydrate.staging.metadata import MetadataWriter
 from rehydrate.staging.paths import display
 from rehydrate.staging.policy import Policy
 from rehydrate.staging.root import Parents, blocked
-from rehydrate.staging.staged import StagedFiles
+from rehydrate.staging.staged import FIRST, StagedFiles
 from rehydrate.staging.table import NO_TIME, Attributes, FileTable
 from rehydrate.staging.workspace import Workspace
 
@@ -71,7 +71,7 @@ class Linker:
 
         Args:
             table: The files of the job.
-            staged: Knows the inodes of files that get further names.
+            staged: Knows the files that get further names.
             parents: Finds and makes directories.
             homes: The workspaces.
             metadata: Sets owner and time of symbolic links.
@@ -131,21 +131,15 @@ class Linker:
         workspace, parent = self._enter(directory, path)
         temporary = self._temporary()
         try:
-            source, _, source_name = self._table.paths[first].rpartition(b"/")
-            files = self._files
-            files.link(
-                source_name,
-                temporary,
-                src_dir_fd=self._parents.find(source),
-                dst_dir_fd=workspace.fd,
-            )
+            self._link(first, temporary, workspace)
             try:
-                inode = self._inode_of(first, temporary, workspace)
+                made = self._files.lstat(temporary, workspace.fd)
                 there = self._lstat(name, parent := self._parents.find(directory))
-                if there is not None and (there.st_dev, there.st_ino) == inode:
-                    return Linked(Outcome.SAME)
-                if there is not None and self._overwrite is Overwrite.NEVER:
-                    return Linked(Outcome.EXISTS)
+                if there is not None:
+                    if (there.st_dev, there.st_ino) == (made.st_dev, made.st_ino):
+                        return Linked(Outcome.SAME)
+                    if self._overwrite is Overwrite.NEVER:
+                        return Linked(Outcome.EXISTS)
                 self._put(workspace, temporary, name, parent)
             finally:
                 workspace.remove(temporary)
@@ -199,23 +193,28 @@ class Linker:
             return Outcome.SAME
         return Outcome.MADE
 
-    def _inode_of(self, first: int, temporary: bytes, workspace: Workspace) -> tuple[int, int]:
-        """Make sure that the link in the workspace is a name of the file that was restored."""
-        made = self._files.lstat(temporary, workspace.fd)
-        inode = made.st_dev, made.st_ino
-        known = self._staged.inodes.get(first)
-        if known is None:  # skipped as the same, or published by an earlier run
-            right = stat.S_ISREG(made.st_mode) and made.st_size == self._staged.sizes[first]
-        else:
-            right = inode == known
-        if not right:
-            label = self._table.label(first)
-            raise TargetChangedError(
-                f"{label!r} is not the file that was restored there; restore it again",
-                file=label,
-                retryable=True,
-            )
-        return inode
+    def _link(self, first: int, temporary: bytes, workspace: Workspace) -> None:
+        """Make a further name of a restored file in the workspace, and make sure that it is one."""
+        table, staged, files = self._table, self._staged, self._files
+        if first in staged.firsts:
+            folder = staged.directory(first)
+            name = table.staged_name(first) + FIRST
+            files.link(name, temporary, src_dir_fd=folder, dst_dir_fd=workspace.fd)
+            return
+        # Skipped as the same, or published by an earlier run.
+        directory, _, name = table.paths[first].rpartition(b"/")
+        parent = self._parents.find(directory)
+        files.link(name, temporary, src_dir_fd=parent, dst_dir_fd=workspace.fd)
+        made = files.lstat(temporary, workspace.fd)
+        if stat.S_ISREG(made.st_mode) and made.st_size == staged.sizes[first]:
+            return
+        workspace.remove(temporary)
+        label = table.label(first)
+        raise TargetChangedError(
+            f"{label!r} is not the file that was restored there; restore it again",
+            file=label,
+            retryable=True,
+        )
 
     def _put(self, workspace: Workspace, temporary: bytes, name: bytes, parent: int) -> None:
         rename = (

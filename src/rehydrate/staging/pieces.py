@@ -133,18 +133,14 @@ class Pieces:
 
         Raises:
             DurabilityError: A write error was reported that may be its own; it is removed.
-            StagingError: It could not be finished; it stays staged.
+            StagingError: Its descriptor could not be opened again; it stays staged.
         """
         staged = self._staged
         large = self._borrow(number)
         try:
             staged.dress(number, large.fd)
-        except BaseException as cause:
+        except BaseException:
             self.give_back(large)
-            if isinstance(cause, OSError):
-                error = staged.failed(cause, number, "finish the staged file")
-                error.resumable = True
-                raise error from cause
             raise
         self.large.remove(number)
         if large.poisoned:

@@ -102,16 +102,31 @@ class Resume:
         for workspace in workspaces:
             names = [os.fsencode(name) for name in workspace.leftovers]
             workspace.leftovers = ()
-            for name in sorted(names, key=lambda name: name.endswith(SUFFIX)):  # hints last
-                number = numbers.get(name.removesuffix(SUFFIX), -1)
-                home = self._staged.homes.get(number, self._homes.main)
-                if number >= 0 and home is workspace and not name.endswith(SUFFIX):
-                    leftover = self._take_over(workspace, name, number)
-                    if leftover is not None:
-                        found[number] = leftover
-                if number not in found:
-                    self._remove(workspace, name)
+            self._find_in(workspace, names, numbers, found)
         return found
+
+    def _find_in(
+        self,
+        workspace: Workspace,
+        names: list[bytes],
+        numbers: Mapping[bytes, int],
+        found: dict[int, StagedLeftover],
+    ) -> None:
+        useful = set()
+        # Other names go first: a further name of a staged file must not count against it.
+        for name in sorted(names, key=numbers.__contains__):
+            if name in numbers:
+                leftover = self._take_over(workspace, name, numbers[name])
+                if leftover is None:
+                    self._remove(workspace, name)
+                else:
+                    found[leftover.number] = leftover
+                    useful.add(name + SUFFIX)
+            elif name.removesuffix(SUFFIX) not in numbers:
+                self._remove(workspace, name)
+        for name in names:
+            if name.endswith(SUFFIX) and name not in useful:
+                self._remove(workspace, name)
 
     def accept(self, number: int, good: Ranges, *, holes: Ranges, zeros: Ranges) -> None:
         """Go on with a leftover.
@@ -140,6 +155,8 @@ class Resume:
 
     def _take_over(self, workspace: Workspace, name: bytes, number: int) -> StagedLeftover | None:
         files = self._files
+        if self._staged.homes.get(number, self._homes.main) is not workspace:
+            return None
         fd = -1
         try:
             fd = self._open(workspace.fd, name)

@@ -27,9 +27,11 @@ from rehydrate.staging.table import NO_MODE, NO_OWNER, NO_TIME, FileTable, Numbe
 from rehydrate.staging.workspace import CREATE, Identity, Workspace
 from rehydrate.values import ReadableBuffer
 
-__all__ = ["DEFAULT_FILE_MODE", "PRIVATE", "SYNC_TOGETHER_FROM", "StagedFiles"]
+__all__ = ["DEFAULT_FILE_MODE", "FIRST", "PRIVATE", "SYNC_TOGETHER_FROM", "StagedFiles"]
 
 DEFAULT_FILE_MODE: Final = 0o666
+FIRST: Final = b".first"
+"""Ends the second name of a staged file that gets further names."""
 PRIVATE: Final = 0o600
 SYNC_TOGETHER_FROM: Final = 32
 """Files from which one sync of the file system beats a sync of each."""
@@ -49,7 +51,7 @@ class StagedFiles:
         ready_bytes: Bytes of the large ones among them.
         kept_open: Descriptors of complete files that are still to be synced, by number.
         lost: Metadata that could not be set, by number.
-        inodes: Device and inode of the files that get further names, by number.
+        firsts: Files that get further names and have a second one in the workspace for that.
         homes: Workspaces of files whose directory is on another file system, by number.
         sizes: Size of each file, as plain numbers.
         mtimes: Modification time of each file (ns), as plain numbers.
@@ -84,7 +86,7 @@ class StagedFiles:
         self._count = threading.Lock()
         self.kept_open: dict[int, int] = {}
         self.lost: dict[int, Lost] = {}
-        self.inodes: dict[int, tuple[int, int]] = {}
+        self.firsts: set[int] = set()
         self.homes: dict[int, Workspace] = {}
         self.sizes = np.ascontiguousarray(table.size, np.int64).data
         self.mtimes = np.ascontiguousarray(table.mtime_ns, np.int64).data
@@ -171,18 +173,25 @@ class StagedFiles:
     def dress(self, number: int, fd: int) -> None:
         """Put the metadata on a complete file; what it lacks goes to :attr:`lost`.
 
-        Raises:
-            OSError: The inode of a file that gets further names cannot be found out.
+        A file that gets further names is given one in the workspace now: from there nobody else
+        can take it away. Comparing inode numbers later would prove nothing, they are used again.
         """
         table = self._table
         if number in table.linked:
-            found = self._files.fstat(fd)
-            self.inodes[number] = (found.st_dev, found.st_ino)
+            self._name_again(number)
         wanted = table.attributes(number)
         label = table.label(number)
         lost = self._metadata.apply(fd, wanted, default_mode=DEFAULT_FILE_MODE, label=label)
         if lost is not None:
             self.lost[number] = lost
+
+    def _name_again(self, number: int) -> None:
+        name, folder = self._table.staged_name(number), self.directory(number)
+        with suppress(OSError):  # a file system without hard links, for one
+            with suppress(FileNotFoundError):
+                self._files.unlink(name + FIRST, folder)
+            self._files.link(name, name + FIRST, src_dir_fd=folder, dst_dir_fd=folder)
+            self.firsts.add(number)
 
     def complete(self, number: int, fd: int) -> None:
         """Queue a large file that is complete.
@@ -236,11 +245,16 @@ class StagedFiles:
         with suppress(ValueError):
             self.ready.remove(number)
         self.lost.pop(number, None)
-        self.inodes.pop(number, None)
+        self.firsts.discard(number)
         self.clear_away(number, self.kept_open.pop(number, -1))
 
     def close(self) -> None:
-        """Close every descriptor."""
+        """Close every descriptor and remove the names that were for further names only."""
+        for number in self.firsts:
+            with suppress(OSError):
+                name = self._table.staged_name(number) + FIRST
+                self._files.unlink(name, self.directory(number))
+        self.firsts.clear()
         close_quietly(self._files, *self.kept_open.values())
         self.kept_open.clear()
 
@@ -261,7 +275,7 @@ class StagedFiles:
         """Close a staged file (-1: it is closed) and remove it with its hint, as far as it goes."""
         close_quietly(self._files, fd)
         name, folder = self._table.staged_name(number), self.directory(number)
-        for one in (name, name + SUFFIX):
+        for one in (name, name + SUFFIX, *([name + FIRST] if number in self._table.linked else [])):
             with suppress(OSError):
                 self._files.unlink(one, folder)
 

@@ -194,7 +194,7 @@ class Staging:
 
         Raises:
             DurabilityError: A write error was reported that may be its own; it is removed.
-            StagingError: It could not be finished; it stays staged.
+            StagingError: Its descriptor could not be opened again; it stays staged.
         """
         self._pieces.finish(number)
 
