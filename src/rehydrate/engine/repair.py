@@ -15,6 +15,7 @@ from rehydrate.formats.walk import (
     Answer,
     ListFolder,
     Read,
+    RecordRef,
     RecordScanner,
     Request,
     Scan,
@@ -57,12 +58,12 @@ def repair(
     lost = dict(failed)
     walks: dict[int, Walk] = {need: records.format.repair(records.ref(need)) for need in lost}
     answers: dict[int, Sequence[Answer] | None] = dict.fromkeys(walks)
-    # What a vendor calls not retryable is not asked twice.
-    denied: dict[Request, RestoreError] = {}
+    # What a vendor calls not retryable is not asked twice, neither at its place nor by a walk.
+    denied: dict[Request | tuple[StorePath, RecordRef], RestoreError] = {}
     for need, error in failed.items():
         if isinstance(error, StoreError) and not error.retryable:
-            ref = records.ref(need)
-            denied[Read(records.path(need), ref.offset, ref.length)] = error
+            path, ref = records.path(need), records.ref(need)
+            denied[Read(path, ref.offset, ref.length)] = denied[path, ref] = error
     for number in range(_MOST_ROUNDS + 1):
         wanted = _advance(walks, answers, lost, sink)
         if not wanted or number == _MOST_ROUNDS:
@@ -120,7 +121,7 @@ class _RepairRound:
         session: Session,
         form: StoreFormat,
         containers: Containers,
-        denied: Mapping[Request, RestoreError],
+        denied: Mapping[Request | tuple[StorePath, RecordRef], RestoreError],
     ) -> None:
         self._session, self._format, self._containers = session, form, containers
         self._denied = denied
@@ -152,7 +153,8 @@ class _RepairRound:
         for request in requests:
             if isinstance(request, ListFolder):
                 continue
-            gone = self._containers.given_up(request.path) or self._denied.get(request)
+            key = (request.path, request.ref) if isinstance(request, Scan) else request
+            gone = self._containers.given_up(request.path) or self._denied.get(key)
             if gone is not None:
                 self._answers[request] = gone
             elif isinstance(request, Read):
