@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -57,6 +58,13 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def _as_installed(work: Path) -> None:
+    """Let the programs under test have their compiled files, as an installed package has them."""
+    for name in ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"):
+        os.environ.pop(name, None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(work / "bytecode")
+
+
 def _run(bench: Bench, names: list[str]) -> None:
     for name in names:
         print(f"case {name}", file=sys.stderr, flush=True)
@@ -89,6 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
     memory = (options.memory_folder or memory_folder()) / "rehydrate-benchmarks"
     remove(memory)
     memory.mkdir(parents=True)
+    _as_installed(options.work.resolve())
     bench = Bench(
         work=options.work.resolve(),
         memory=memory.resolve(),

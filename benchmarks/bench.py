@@ -140,7 +140,6 @@ class Bench:
         runs: tuple[Sequence[Run], Sequence[Run]],
         *,
         limit: Limit | None = None,
-        allowance: float = 0.0,
     ) -> None:
         """Add the pairwise ratio of wall times, with seconds and processor time in its note.
 
@@ -149,14 +148,12 @@ class Bench:
             name: Name of the figure.
             runs: Ours and the other's, in rounds.
             limit: What to reach.
-            allowance: Seconds that are granted to ours before the ratio is made.
         """
         ours, theirs = ([run.wall for run in side] for side in runs)
-        granted = [max(wall - allowance, 0.0) for wall in ours]
         cpu = ratios([run.cpu for run in runs[0]], [max(run.cpu, 1e-6) for run in runs[1]])
         seconds = " against ".join(f"{_middle(values):.3f}" for values in (ours, theirs))
         note = f"{seconds} s; processor {_middle(cpu):.2f}x"
-        self.add(case, name, "x", ratios(granted, theirs), limit=limit, note=note)
+        self.add(case, name, "x", ratios(ours, theirs), limit=limit, note=note)
 
     def add(
         self,
