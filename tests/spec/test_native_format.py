@@ -1,6 +1,8 @@
 """The page of the native format, its examples, and a reader written from it, against the code."""
 
 import ast
+import os
+import random
 import re
 import sys
 import uuid
@@ -11,6 +13,9 @@ import pytest
 import zstandard
 
 from rehydrate.formats.native import layout
+from rehydrate.ingest.optimize import optimize
+from rehydrate.ingest.store import create_store
+from rehydrate.stores.layout import ChunkerSettings
 from tests.spec import native_reader as reader
 from tests.spec.examples import PAGE, dump, make_examples, names_on, replace_blocks
 from tests.spec.small_store import CONFIGURATION, STORE, T0, ContainerWriter, make_store, tombstone
@@ -137,17 +142,64 @@ def write(files: dict[str, bytes], folder: Path) -> Path:
 def test_reader_reads_a_whole_store(decode: Callable[[bytes], bytes], tmp_path: Path) -> None:
     small = make_store(compress=decode is inflate)
     store = write(small.files, tmp_path)
+    found = {path: text for path, (_, text) in entries_of(store, decode).items()}
+    assert found == small.content
+
+
+def entries_of(
+    store: Path, decode: Callable[[bytes], bytes]
+) -> dict[bytes, tuple[reader.Fields, bytes | None]]:
+    """Return stub and content (or link text) of each entry of a store with one version."""
     (version,) = store.glob("versions/*.rhm")
     manifest = reader.read_manifest(version.read_bytes())
-    found: dict[bytes, bytes | None] = {}
+    found: dict[bytes, tuple[reader.Fields, bytes | None]] = {}
     for row in manifest["rows"]:
         segment = reader.read_segment(reader.fetch(store, "Stream", row, decode))
         for path, data in segment.items():
             stub = reader.read_stub(data)
             texts = {1: reader.content(store, stub, decode), 2: None, 3: stub["link"]}
-            found[path] = texts[stub["kind"]]
-    assert found == small.content
+            found[path] = stub, texts[stub["kind"]]
     assert len(found) == manifest["entries"]
+    return found
+
+
+def make_source(folder: Path) -> None:
+    """Make a tree with a file of each kind of map, holes, links and an odd name."""
+    noise = random.Random(9).randbytes(20_000)
+    (folder / "a" / "b").mkdir(parents=True)
+    (folder / "a" / "long").write_bytes(noise)
+    (folder / "a" / "b" / "zeros").write_bytes(noise[:700] + bytes(9000) + b"end")
+    (folder / "a.txt").write_bytes(b"short")
+    (folder / "empty").write_bytes(b"")
+    (folder / "link").symlink_to("a/long")
+    os.link(folder / "a" / "long", folder / "same")
+    with (folder / "sparse").open("wb") as stream:
+        stream.seek(1 << 16)
+        stream.write(noise[:5000])
+        stream.truncate(1 << 17)
+    Path(os.fsdecode(bytes(folder) + b"/odd \xff name")).write_bytes(b"odd")
+
+
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+def test_reader_reads_what_optimize_wrote(compression: str, tmp_path: Path) -> None:
+    source, store = tmp_path / "source", tmp_path / "store"
+    make_source(source)
+    chunker = ChunkerSettings(min_size=512, avg_size=1024, max_size=2048)
+    create_store(store, compression=compression, chunker=chunker)
+    optimize(source, store)
+    found = entries_of(store, refuse if compression == "none" else inflate)
+    paths = [path for path in source.rglob("*") if bytes(path) != bytes(source)]
+    assert set(found) == {os.fsencode(path.relative_to(source)) for path in paths}
+    for path in paths:
+        stub, text = found[os.fsencode(path.relative_to(source))]
+        status = path.lstat()
+        assert (stub["mode"], stub["mtime"]) == (status.st_mode & 0o7777, status.st_mtime_ns)
+        assert (stub["uid"], stub["gid"]) == (status.st_uid, status.st_gid)
+        if path.is_symlink():
+            assert text == os.fsencode(path.readlink())
+        else:
+            assert text == (None if path.is_dir() else path.read_bytes())
+    assert found[b"same"][0]["link_group"] == found[b"a/long"][0]["link_group"] > 0
 
 
 def test_manifest_is_a_record_too() -> None:

@@ -255,9 +255,10 @@ class NativeDecoder:
             )
         if cipher or digest_kind != DIGEST_BLAKE3:
             raise UnsupportedFormatError(f"record uses cipher {cipher}, digest kind {digest_kind}")
-        data: ReadableBuffer = record[header_size:]
+        stored = record[header_size:]
+        data: ReadableBuffer = stored
         if compression != COMPRESSION_NONE:
-            data = self._inflate(record[header_size:], compression, logical_size)
+            data = self._inflate(stored, compression, logical_size)
         elif stored_size != logical_size:
             raise ChunkMismatchError("a plain chunk has another size", code="chunk.size")
         if blake3(data).digest() != digest:
