@@ -4,7 +4,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -69,8 +69,9 @@ def locked(files: Files, root_fd: int, name: str) -> Iterator[None]:
             raise StoreLockedError(
                 f"{holder} is writing to {name}; wait for it to end", retryable=True
             )
-        files.ftruncate(fd, 0)
-        files.pwrite(fd, _holder(), 0)
+        with suppress(OSError):  # a full disk costs the message, not the run
+            files.ftruncate(fd, 0)
+            files.pwrite(fd, _holder(), 0)
         yield
     finally:
         files.close(fd)
