@@ -71,6 +71,12 @@ class FragmentJoiner:
         assert self._spill is not None  # noqa: S101 - a record is held or spilled
         return self._spill.read(self._spilled.pop(need), length)
 
+    def forget(self) -> None:
+        """Drop what is not whole: the phase is over, and the next one has other records."""
+        self._held = self._spill_end = 0
+        for held in (self._buffers, self._spilled, self._missing):
+            held.clear()
+
     def close(self) -> None:
         """Let go of the spill file."""
         if self._spill is not None:

@@ -160,6 +160,7 @@ def _read_parts(
     consumer = RecordConsumer(session, records, sink, joiner)
     containers = Containers(session.options.read_attempts)
     Round(session, "stream", needs, records.paths, containers=containers, consumer=consumer).run()
+    joiner.forget()
     lost = repair(session, records, sink, consumer.failed, containers)
     need_of_part = np.zeros(len(parts), np.int64)
     need_of_part[needs.use_row] = np.repeat(np.arange(len(needs)), np.diff(needs.use_ptr))
