@@ -157,22 +157,26 @@ class StoreJob:
             StoreContractError: The store broke the contract.
             NoSpaceError: The target is too small; nothing was written.
             Cancelled: The job was cancelled; what is staged is kept.
+            SessionBusyError: This very job is running into this root.
         """
         options = self._options
-        with Staging(
-            root,
-            self.name,
-            self._entries.table,
-            durability=options.durability,
-            overwrite=options.overwrite,
-            same_permissions=options.same_permissions,
-            sparse=options.sparse,
-            portable_names=options.portable_names,
-            max_open_files=options.max_open_files,
-            checkpoint_bytes=options.checkpoint_bytes,
-            files=files,
-            clock=clock,
-        ) as staging:
+        with (
+            root.running(self.name),
+            Staging(
+                root,
+                self.name,
+                self._entries.table,
+                durability=options.durability,
+                overwrite=options.overwrite,
+                same_permissions=options.same_permissions,
+                sparse=options.sparse,
+                portable_names=options.portable_names,
+                max_open_files=options.max_open_files,
+                checkpoint_bytes=options.checkpoint_bytes,
+                files=files,
+                clock=clock,
+            ) as staging,
+        ):
             self._run(staging, files, plan)
 
     def _run(self, staging: Staging, files: Files, plan: ReadPlan | None) -> None:

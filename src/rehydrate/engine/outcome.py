@@ -22,6 +22,7 @@ class Outcome:
     Attributes:
         targets: Relative target paths.
         unchecked: Requests whose recall state is unknown.
+        store_version: Requests whose stubs may hold newer data, restored all the same.
         notices: Things said once.
     """
 
@@ -35,13 +36,23 @@ class Outcome:
         self._errors: dict[int, RestoreError] = {}
         self._lost: dict[int, tuple[str, ...]] = {}
         self.unchecked: set[int] = set()
+        self.store_version: set[int] = set()
         self.notices: list[str] = []
         self._observer = observer
+        self._looked = np.zeros(count, np.bool_)
         self.decided = 0
 
     def present(self, index: int, place: AtTarget) -> None:
         """Note what is at a target before anything is done."""
         self._places[index] = _PLACE[place]
+
+    def looked_at(self, indexes: Sequence[int]) -> None:
+        """Note that it is known what stands at these targets."""
+        self._looked[indexes] = True
+
+    def unknown_places(self) -> list[int]:
+        """Return the requests that are not restored and whose targets were not looked at."""
+        return np.flatnonzero(~self._looked & (self._statuses != FileStatus.RESTORED)).tolist()
 
     def is_decided(self, index: int) -> bool:
         """Whether the request has a status."""
@@ -65,10 +76,12 @@ class Outcome:
         """Give a request its status; a second decision is ignored."""
         if self._statuses[index]:
             return
-        self._statuses[index] = status
-        self.decided += 1
         if status is FileStatus.RESTORED:
             self._places[index] = _NEW
+            if index in self.store_version:
+                status = FileStatus.STORE_VERSION
+        self._statuses[index] = status
+        self.decided += 1
         if error is not None:
             error = error.for_file(self._name(index)) if error.file is None else error
             self._errors[index] = error
@@ -79,7 +92,7 @@ class Outcome:
 
     def restored(self, indexes: Sequence[int]) -> None:
         """Decide that requests were restored and that there is nothing more to say of them."""
-        if self._observer.active:
+        if self._observer.active or self.store_version:
             for index in indexes:
                 self.decide(index, FileStatus.RESTORED)
             return

@@ -13,6 +13,7 @@ with resumable bytes beside it. Not promised: that files are published in the or
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +30,7 @@ from rehydrate.errors import (
     NoSpaceError,
     RequestError,
     RestoreError,
+    SessionError,
     StoreContractError,
     StoreError,
     UnsafeTargetError,
@@ -38,7 +40,7 @@ from rehydrate.plan.read_plan import ReadPlan
 from rehydrate.ports import SystemClock, SystemFiles
 from rehydrate.protocols import BackupStore, DeclaresStore, RestoreObserver
 from rehydrate.requests import RestoreOptions, RestoreRequest
-from rehydrate.results import FileStatus, RestoreReport
+from rehydrate.results import AtTarget, FileStatus, RestoreReport
 from rehydrate.staging.paths import check_target
 from rehydrate.staging.root import TargetRoot
 from rehydrate.values import StoreId
@@ -74,8 +76,7 @@ def restore_files(
         options: How.
         observer: Watches; its method is called on the calling thread.
         executor: Runs decoding and writing on threads of this process; ``None`` = our own daemon
-            threads. The store is always called on a thread of ours, or on the executor's where
-            it declares concurrent reads.
+            threads. The store is always called on threads of ours.
         plan: A plan made by :func:`plan_restore` for the same requests; its order is used.
 
     Returns:
@@ -85,6 +86,7 @@ def restore_files(
         RequestError: The requests contradict each other.
         StoreContractError: The store broke the call contract in a way that concerns the whole job.
         NoSpaceError: The target is too small; nothing was read from data containers.
+        SessionBusyError: These requests are being restored into this target already.
     """
     calls = ObserverCalls(observer)
     taken = take_requests(requests, portable_names=options.portable_names)
@@ -94,6 +96,7 @@ def restore_files(
     for index in others:
         outcome.decide(index, FileStatus.NOT_DEDUPLICATED)
     total = Tally()
+    cancelled = False
     clock, files = SystemClock(), SystemFiles()
     for owner, members in groups.items():
         indexes = outcome.alive(members)
@@ -112,10 +115,12 @@ def restore_files(
             )
             job.run(target, files, clock, plan)
         except Cancelled:
+            cancelled = True
             break
-        except (StoreContractError, NoSpaceError, RequestError):
+        except (StoreContractError, NoSpaceError, RequestError, SessionError):
             raise
         except RestoreError as error:
+            session.settle()  # what is published by now is no failure
             _fail_rest(indexes, outcome, error)
         except BaseException as error:
             session.fail(error)
@@ -124,8 +129,7 @@ def restore_files(
             session.settle()
             session.close()
             total.add(session.tally)
-    for index in outcome.undecided():
-        outcome.decide(index, FileStatus.CANCELLED, Cancelled())
+    _end(outcome, target, cancelled=cancelled)
     if calls.failure is not None:
         outcome.notices.append(f"the observer failed and was switched off: {calls.failure!r}")
     return outcome.report(total.frozen())
@@ -188,6 +192,22 @@ def plan_restore(
     if outcome.first_error is not None:
         raise outcome.first_error
     return made
+
+
+def _end(outcome: Outcome, target: TargetRoot, *, cancelled: bool) -> None:
+    """Decide what is left, and find out what stands at targets that nobody looked at."""
+    for index in outcome.undecided():
+        if cancelled:
+            outcome.decide(index, FileStatus.CANCELLED, Cancelled())
+        else:
+            fault = SessionError("the job forgot this file: a fault of ours", code="internal")
+            outcome.fail(index, fault)
+    for index in outcome.unknown_places():
+        name = outcome.targets[index]
+        with suppress(UnsafeTargetError):
+            check_target(name)
+            if target.holds(name):
+                outcome.present(index, AtTarget.OLD)
 
 
 def _refuse_unsafe(taken: Requests, outcome: Outcome, options: RestoreOptions) -> None:

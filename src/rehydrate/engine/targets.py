@@ -92,6 +92,7 @@ class Targets:
         """Decide what needs no bytes; return the file numbers that do, ascending."""
         options, outcome = self._options, self._outcome
         examined = staging.examine(range(len(self._requests_of)))
+        outcome.looked_at(self._requests_of)
         found = np.frombuffer(bytes(examined.found), np.uint8)
         for number, error in examined.errors.items():
             outcome.fail(self._requests_of[number], error)

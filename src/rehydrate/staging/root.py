@@ -6,11 +6,13 @@ component is an error: it is never followed, whoever put it there and whenever.
 
 import errno
 import os
+import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, Self
 
-from rehydrate.errors import PublishError, StagingError, UnsafeTargetError
+from rehydrate.errors import PublishError, SessionBusyError, StagingError, UnsafeTargetError
 from rehydrate.ports import Files, SystemFiles
 from rehydrate.staging.descriptors import close_quietly
 from rehydrate.staging.paths import display
@@ -73,6 +75,8 @@ class TargetRoot:
         """
         self.path = os.path.abspath(path)  # noqa: PTH100 - links must stay unresolved
         self.files: Files = SystemFiles() if files is None else files
+        self._guard = threading.Lock()
+        self._jobs: set[str] = set()
         try:
             self.fd = self._open_or_make(os.fsencode(self.path))
         except OSError as cause:
@@ -106,6 +110,39 @@ class TargetRoot:
         """Close the descriptor; closing twice is no fault."""
         fd, self.fd = self.fd, -1
         close_quietly(self.files, fd)
+
+    @contextmanager
+    def running(self, job: str) -> Iterator[None]:
+        """Mark a job as running into this root.
+
+        Args:
+            job: Name of the job.
+
+        Raises:
+            SessionBusyError: It is running already: a callback called back into its own restore,
+                or two threads restore the same files.
+        """
+        with self._guard:
+            if job in self._jobs:
+                raise SessionBusyError("this restore is running already, into this very target")
+            self._jobs.add(job)
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._jobs.discard(job)
+
+    def holds(self, path: bytes) -> bool:
+        """Tell whether something stands at a path, links not followed.
+
+        Args:
+            path: Accepted relative path.
+        """
+        try:
+            self.files.lstat(path, self.fd)
+        except OSError:
+            return False
+        return True
 
     def free_bytes(self) -> int:
         """Return the bytes that an ordinary user may still write here.
