@@ -461,18 +461,28 @@ def test_zstd_frame_that_lies_is_refused_in_little_memory(frame: bytes) -> None:
     assert not accepted
 
 
-@pytest.mark.parametrize(
-    "window", [pytest.param(0x70, id="16 MiB"), pytest.param(0x69, id="9 MiB")]
-)
-def test_zstd_window_that_the_binding_would_accept_is_refused(window: int) -> None:
+def windowed(window: int) -> tuple[memoryview, bytes]:
+    """Return a record with a frame of that window, and its digest."""
     # Content size in four bytes, a window, one run-length block of 180 times "A".
     frame = bytes.fromhex("28b52ffd 80") + bytes([window]) + bytes.fromhex("b4000000 a30500 41")
     assert zstandard.ZstdDecompressor().decompress(frame) == b"A" * 180
     writer = ContainerWriter(DATA, 1)
     ref = writer.add(layout.KIND_CHUNK, b"A" * 180, frame)
-    record = memoryview(bytes(writer.data[AT : AT + ref.length]))
+    return memoryview(bytes(writer.data[AT : AT + ref.length])), ref.digest
+
+
+@pytest.mark.parametrize(
+    "window", [pytest.param(0x70, id="16 MiB"), pytest.param(0x69, id="9 MiB")]
+)
+def test_zstd_window_that_the_binding_would_accept_is_refused(window: int) -> None:
+    record, digest = windowed(window)
     with pytest.raises(ChunkMismatchError, match="too much memory"):
-        NativeDecoder().decode(record, 1, 180, ref.digest)
+        NativeDecoder().decode(record, 1, 180, digest)
+
+
+def test_largest_zstd_window_is_accepted() -> None:
+    record, digest = windowed(0x68)
+    assert NativeDecoder().decode(record, 1, 180, digest) == b"A" * 180
 
 
 @pytest.mark.parametrize("level", [1, 19])

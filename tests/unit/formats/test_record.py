@@ -73,6 +73,11 @@ def sealed(extension: bytes = b"", **changes: Any) -> bytes:
     return fixed + place_check(PLACE, fixed + extension).to_bytes(8, "little") + extension
 
 
+def test_encoder_makes_commits_without_digest() -> None:
+    header = encode_record(PLACE, layout.KIND_COMMIT, 0, TEXT, logical_size=20, digest=NO_DIGEST)
+    assert header == sealed(**COMMIT)
+
+
 def test_encoder_makes_the_header_that_the_page_describes() -> None:
     header = encode_record(PLACE, layout.KIND_CHUNK, 7, TEXT, logical_size=len(TEXT), digest=DIGEST)
     assert header == sealed()
@@ -153,6 +158,7 @@ def test_header_is_refused(data: bytes, code: str) -> None:
     [
         pytest.param(sealed(kind=200, flags=3, compression=9, cipher=4, key_slot=1), id="unknown"),
         pytest.param(sealed(compression=1, stored_size=2**26, logical_size=2**26), id="largest"),
+        pytest.param(sealed(compression=1, stored_size=9), id="two sizes"),
         pytest.param(sealed(**COMMIT, flags=1), id="sealing commit"),
     ],
 )
@@ -209,6 +215,13 @@ def test_decoder_compares_the_bytes_of_a_frame_with_the_digest() -> None:
     with pytest.raises(ChunkMismatchError) as caught:
         decode(sealed(compression=1, stored_size=len(frame)) + frame)
     assert caught.value.code == "chunk.digest"
+
+
+def test_record_without_payload_is_a_record() -> None:
+    digest = blake3(b"").digest()
+    data = sealed(stored_size=0, logical_size=0, digest=digest)
+    assert decode(data, size=0, digest=digest) == b""
+    assert parse_header(data, PLACE).length == 72
 
 
 def test_errors_of_the_decoder_name_what_is_not_supported() -> None:

@@ -336,7 +336,7 @@ def parse_commit(header: RecordHeader, payload: ReadableBuffer, offset: int) -> 
         CorruptMetadataError: It is damaged or stands in the wrong place.
     """
     data = bytes(payload)
-    if len(data) != header.stored_size or crc64(data) != header.payload_crc:
+    if crc64(data) != header.payload_crc:
         raise CorruptMetadataError("a commit record is damaged", code="commit.crc")
     if len(data) < COMMIT.size or any(data[COMMIT.size :]):
         raise CorruptMetadataError("a commit record has a wrong size", code="commit.size")

@@ -274,10 +274,9 @@ class NativeDecoder:
             frame = self._frame_parameters(stored)
             if frame.content_size != logical_size:
                 raise ChunkMismatchError("a zstd frame states another size", code="zstd.frame")
-            if frame.window_size > max(MAX_ZSTD_WINDOW, logical_size) or frame.dict_id:
-                raise ChunkMismatchError(
-                    "a zstd frame needs a dictionary or too much memory", code="zstd.frame"
-                )
+            if frame.window_size > max(MAX_ZSTD_WINDOW, logical_size):
+                raise ChunkMismatchError("a zstd frame needs too much memory", code="zstd.frame")
+            # A frame that needs a dictionary fails here, and so does one with bytes behind it.
             return self._decompress(stored, allow_extra_data=False)
         except zstandard.ZstdError as error:
             raise ChunkMismatchError(f"zstd: {error}", code="zstd.frame") from error
