@@ -105,9 +105,11 @@ class Job:
         (found,) = (result.error for result in self.report.results if result.target == target)
         return found
 
-    def check(self) -> None:
+    def check(self, *, cancelled: bool = False) -> None:
         """Every target is the whole new file or the whole old one, and the report says which."""
         for result in self.report.results:
+            assert cancelled or result.status is not FileStatus.CANCELLED, result
+            assert "fault of ours" not in str(result.error), result
             there = (self.out / result.target).read_bytes()
             if result.status is FileStatus.RESTORED:
                 assert there == self.world.expected[result.target], result

@@ -147,7 +147,7 @@ def test_cancelled_out_of_a_preview_cancels_the_job(tmp_path: Path) -> None:
     world = two_containers()
     store = Fake(world.store(), preview_container_read=nothing)
     job = run(world, tmp_path, FailingStore(store, Cancelled, names=(PREVIEW,), path=TWO))
-    job.check()
+    job.check(cancelled=True)
     assert job.statuses()["two"] is FileStatus.CANCELLED
     assert {call.path for call in job.store.reads} <= {MAPS, ONE}
 

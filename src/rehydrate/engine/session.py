@@ -268,6 +268,7 @@ class Session:
                 continue
             message()
             self.heartbeat()
+            self._check_deadlines()
 
     def _check_deadlines(self) -> None:
         if self.deadline is None:
