@@ -150,7 +150,8 @@ def _fail_once(number: int = errno.EIO) -> Any:
 
 def test_failed_file_system_sync_poisons_the_whole_batch(tmp_path: Path) -> None:
     files = WatchedFiles()
-    table = table_of({b"%d" % number: 1 for number in range(40)} | {b"large": 2, b"late": 1})
+    late = {b"late%d" % number: 1 for number in range(40)}
+    table = table_of({b"%d" % number: 1 for number in range(40)} | {b"large": 2} | late)
     (tmp_path / "3").write_bytes(b"old")
     with staging_of(tmp_path, table, files) as staging:
         staging.allocate(40)
@@ -164,11 +165,12 @@ def test_failed_file_system_sync_poisons_the_whole_batch(tmp_path: Path) -> None
         assert not any(result.placed for result in results)
         with pytest.raises(DurabilityError):  # its bytes may be those that were lost
             staging.finish(40)
-        staging.write_whole(41, b"y")
+        for number in range(41, 81):
+            staging.write_whole(number, b"y")
         files.log.clear()
-        assert staging.publish() == [(41, None, (), True)]
+        assert staging.publish() == [(number, None, (), True) for number in range(41, 81)]
         assert "syncfs" not in files.names(), "after a failure each file is synced by itself"
-    assert names_in(tmp_path) == {"3", "late"}
+    assert names_in(tmp_path) == {"3", *(name.decode() for name in late)}
     assert (tmp_path / "3").read_bytes() == b"old"
 
 

@@ -44,9 +44,10 @@ def test_hint_tells_where_to_look(tmp_path: Path) -> None:
         lambda hint: hint.write_bytes(b""),
         lambda hint: hint.write_bytes(hint.read_bytes()[:-1]),
         lambda hint: hint.write_bytes(b"X" + hint.read_bytes()[1:]),
+        lambda hint: hint.write_bytes(hint.read_bytes().replace(b"\0\x20\0", b"\0\x10\0")),
         lambda hint: hint.write_bytes(hint.read_bytes() + b"more"),
     ],
-    ids=["missing", "empty", "cut", "changed", "longer"],
+    ids=["missing", "empty", "cut", "magic", "range", "longer"],
 )
 def test_without_a_good_hint_all_that_is_there_is_looked_at(tmp_path: Path, spoil: Any) -> None:
     staged = leave(tmp_path)
@@ -104,6 +105,12 @@ def _link(staged: Path) -> None:
     staged.symlink_to("/etc/passwd")
 
 
+def _link_to_alike(staged: Path) -> None:
+    alike = staged.parent.parent / "alike"
+    staged.rename(alike)
+    staged.symlink_to(alike)
+
+
 def _pipe(staged: Path) -> None:
     staged.unlink()
     os.mkfifo(staged)
@@ -126,7 +133,7 @@ def _other_user(staged: Path) -> None:
     os.chown(staged, 12345, -1)
 
 
-PLANTS = [_link, _pipe, _hard_link, _other_size]
+PLANTS = [_link, _link_to_alike, _pipe, _hard_link, _other_size]
 
 
 @pytest.mark.parametrize("plant", PLANTS)
@@ -134,7 +141,7 @@ def test_planted_file_is_removed_and_nothing_else(tmp_path: Path, plant: Any) ->
     plant(leave(tmp_path))
     passwd = Path("/etc/passwd").read_bytes()
     assert leftovers(tmp_path) == []
-    assert names_in(tmp_path) <= {"second"}
+    assert names_in(tmp_path) <= {"second", "alike"}
     assert Path("/etc/passwd").read_bytes() == passwd
 
 
