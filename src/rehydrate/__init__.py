@@ -47,6 +47,7 @@ _HOMES = {
     "Recall": "rehydrate.requests",
     "RestoreOptions": "rehydrate.requests",
     "RestoreRequest": "rehydrate.requests",
+    "TargetIdentity": "rehydrate.requests",
     "AtTarget": "rehydrate.results",
     "FileFinished": "rehydrate.results",
     "FileResult": "rehydrate.results",
@@ -79,6 +80,7 @@ _HOMES = {
     "DirectoryStore": "rehydrate.stores.directory",
     "plan_restore": "rehydrate.engine.restore",
     "restore_files": "rehydrate.engine.restore",
+    "restore_in_place": "rehydrate.engine.in_place",
 }
 
 __all__ = [
@@ -147,6 +149,7 @@ __all__ = [
     "StoreReadError",
     "StoreTimeoutError",
     "TargetChangedError",
+    "TargetIdentity",
     "TargetRoot",
     "UnsafeTargetError",
     "UnsupportedFormatError",
@@ -154,6 +157,7 @@ __all__ = [
     "as_windows",
     "plan_restore",
     "restore_files",
+    "restore_in_place",
 ]
 
 

@@ -1,3 +1,4 @@
+from rehydrate.engine.in_place import restore_in_place
 from rehydrate.engine.restore import (
     plan_restore,
     restore_files,
@@ -59,6 +60,7 @@ from rehydrate.requests import (
     Recall,
     RestoreOptions,
     RestoreRequest,
+    TargetIdentity,
 )
 from rehydrate.results import (
     AtTarget,
@@ -155,6 +157,7 @@ __all__ = [
     "StoreReadError",
     "StoreTimeoutError",
     "TargetChangedError",
+    "TargetIdentity",
     "TargetRoot",
     "UnsafeTargetError",
     "UnsupportedFormatError",
@@ -162,4 +165,5 @@ __all__ = [
     "as_windows",
     "plan_restore",
     "restore_files",
+    "restore_in_place",
 ]

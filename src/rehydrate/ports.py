@@ -139,6 +139,10 @@ class Files(Protocol):
         """Return all extended attributes; empty where there are none to be had."""
         ...
 
+    def fgetxattr(self, fd: int, name: bytes) -> bytes | None:
+        """Return one extended attribute; None where there is none to be had."""
+        ...
+
     def seek_data(self, fd: int, offset: int) -> int | None:
         """Return the first offset at or behind ``offset`` with data; None if only hole is left."""
         ...
@@ -417,6 +421,17 @@ class SystemFiles:
                 return []
             raise
         return [(os.fsencode(name), os.getxattr(fd, name)) for name in sorted(names)]
+
+    def fgetxattr(self, fd: int, name: bytes) -> bytes | None:
+        """``fgetxattr``; None where it is missing in any way."""
+        if not hasattr(os, "getxattr"):
+            return None
+        try:
+            return os.getxattr(fd, name)
+        except OSError as error:
+            if error.errno in _NOT_THERE | {errno.ENOTSUP, errno.ENODATA}:
+                return None
+            raise
 
     def seek_data(self, fd: int, offset: int) -> int | None:
         """``lseek(SEEK_DATA)``; where there is none, everything is data."""

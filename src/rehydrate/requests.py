@@ -1,6 +1,7 @@
 """What a caller asks for: files to restore, where their stubs are, and how to go about it."""
 
 import enum
+import os
 import threading
 from collections.abc import Callable, Sequence
 
@@ -18,6 +19,7 @@ __all__ = [
     "Recall",
     "RestoreOptions",
     "RestoreRequest",
+    "TargetIdentity",
 ]
 
 
@@ -113,6 +115,36 @@ class FileMetadata:
     xattrs: tuple[tuple[bytes, bytes], ...] | None = None
 
 
+@attrs.frozen(kw_only=True)
+class TargetIdentity:
+    """What stands at a target, so that it can be recognised later.
+
+    Attributes:
+        device: Device number.
+        inode: Inode number.
+        size: Bytes.
+        mtime_ns: Modification time, nanoseconds since 1970.
+        ctime_ns: Change time, nanoseconds since 1970.
+    """
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "TargetIdentity":
+        """Return the identity that a status shows."""
+        return cls(
+            device=status.st_dev,
+            inode=status.st_ino,
+            size=status.st_size,
+            mtime_ns=status.st_mtime_ns,
+            ctime_ns=status.st_ctime_ns,
+        )
+
+
 @attrs.frozen
 class RestoreRequest:
     """One file to restore.
@@ -124,6 +156,8 @@ class RestoreRequest:
         size: Size of the stub's data stream in bytes, where the source of the stub knows it.
         metadata: Wins over what stands in place and over the stub.
         own_data: The stub's own allocated ranges: ``None`` = unknown, ``()`` = known to be none.
+        replaces: What must stand at the target when the file is published, else it fails with
+            :class:`~rehydrate.TargetChangedError`; ``None`` = no matter what.
     """
 
     stub: bytes
@@ -131,6 +165,7 @@ class RestoreRequest:
     size: int | None = None
     metadata: FileMetadata | None = None
     own_data: Sequence[OwnExtent] | None = None
+    replaces: TargetIdentity | None = None
 
 
 @attrs.frozen(kw_only=True)

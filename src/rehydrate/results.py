@@ -38,7 +38,7 @@ class FileStatus(enum.IntEnum):
     NOT_DEDUPLICATED = 4
     """The bytes given as a stub are not a stub of a format that we know; left alone."""
     STORE_VERSION = 5
-    """In-place restore only: the target is no stub any more and was left alone."""
+    """Restored as the chunk store has it, on request, although the stub may hold newer data."""
     DAMAGED_PARTIAL = 6
     """Only on request: what could be read was put beside the target under another name."""
     CANCELLED = 7

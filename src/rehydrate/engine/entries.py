@@ -129,6 +129,13 @@ def _file_table(
         gid=gid,
         keys=keys,
         xattrs=xattrs,
+        replaces={
+            number: requests.replaces[index]
+            for number, index in enumerate(numbers)
+            if index in requests.replaces
+        }
+        if requests.replaces
+        else {},
         linked=linked,
     )
 
@@ -158,5 +165,7 @@ def _apply_recall(
                     code="recall.unknown",
                 ),
             )
-        elif sign or has_recall:
+        elif sign:
+            outcome.store_version.add(index)
+        elif has_recall:
             outcome.unchecked.add(index)

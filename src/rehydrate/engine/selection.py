@@ -6,7 +6,7 @@ import attrs
 
 from rehydrate.errors import RequestError
 from rehydrate.formats.detect import FORMATS, StubOwner
-from rehydrate.requests import FileMetadata, OwnExtent, RestoreRequest
+from rehydrate.requests import FileMetadata, OwnExtent, RestoreRequest, TargetIdentity
 from rehydrate.staging.paths import collision_key
 
 __all__ = ["Requests", "group_by_store", "take_requests"]
@@ -22,6 +22,7 @@ class Requests:
         sizes: Size of the stub's data stream, where given.
         metadata: Metadata of the request, where given.
         own_data: Own ranges of the stub, where known.
+        replaces: What must stand at the target, where it matters.
     """
 
     stubs: Sequence[bytes]
@@ -29,6 +30,7 @@ class Requests:
     sizes: Mapping[int, int]
     metadata: Mapping[int, FileMetadata]
     own_data: Mapping[int, Sequence[OwnExtent]]
+    replaces: Mapping[int, TargetIdentity]
 
 
 def take_requests(requests: Iterable[RestoreRequest], *, portable_names: bool) -> Requests:
@@ -51,6 +53,9 @@ def take_requests(requests: Iterable[RestoreRequest], *, portable_names: bool) -
         },
         own_data={
             i: request.own_data for i, request in enumerate(taken) if request.own_data is not None
+        },
+        replaces={
+            i: request.replaces for i, request in enumerate(taken) if request.replaces is not None
         },
     )
     _refuse_same_targets(found.targets, portable_names=portable_names)

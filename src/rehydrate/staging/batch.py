@@ -16,10 +16,11 @@ from rehydrate.errors import (
     PublishError,
     RestoreError,
     StagingError,
+    TargetChangedError,
     UnsafeTargetError,
 )
 from rehydrate.ports import Clock, Files
-from rehydrate.requests import Durability, Overwrite
+from rehydrate.requests import Durability, Overwrite, TargetIdentity
 from rehydrate.staging.large_files import LargeFiles
 from rehydrate.staging.paths import display
 from rehydrate.staging.policy import Policy
@@ -280,6 +281,7 @@ class Publisher:
         """Rename staged files to their targets; return the directories that changed."""
         table, staged, rename = self._table, self._staged, self._rename
         paths, keys, homes, lost = table.paths, table.keys, staged.homes, staged.lost
+        replaces = table.replaces
         folder = self._workspace.fd
         changed: set[bytes] = set()
         current: bytes | None = None
@@ -298,6 +300,9 @@ class Publisher:
                 current = parent
                 changed.add(parent)
             source = folder if number not in homes else homes[number].fd
+            if number in replaces and self._changed(name, parent_fd, replaces[number]):
+                results.append(self._left_alone(number))
+                continue
             try:
                 rename(hexlify(keys[number]), name, src_dir_fd=source, dst_dir_fd=parent_fd)
             except OSError as cause:
@@ -310,6 +315,24 @@ class Publisher:
             else:
                 results.append(Published(number))
         return changed
+
+    def _changed(self, name: bytes, parent_fd: int, expected: TargetIdentity) -> bool:
+        """Whether something else stands at a target than the request was made for."""
+        try:
+            return TargetIdentity.of(self._files.lstat(name, parent_fd)) != expected
+        except OSError:
+            return True
+
+    def _left_alone(self, number: int) -> Published:
+        """Report a file whose target is another one by now; its new bytes are of no use."""
+        self._staged.firsts.discard(number)
+        self._staged.discard(number)
+        label = self._table.label(number)
+        error = TargetChangedError(
+            f"{label!r} was changed since its stub was read, and is left as it is: ask again",
+            file=label,
+        )
+        return Published(number, error, (), placed=False)
 
     def _refuse(self, number: int, error: RestoreError, cause: OSError) -> Published:
         """Report a file that cannot be put in place; its bytes are good and stay staged."""

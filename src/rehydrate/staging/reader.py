@@ -7,9 +7,11 @@ from typing import Final, Self
 from rehydrate.errors import PublishError
 from rehydrate.ports import Files
 from rehydrate.staging.descriptors import close_quietly
+from rehydrate.staging.paths import display
+from rehydrate.staging.root import TargetRoot
 from rehydrate.staging.workspace import NO_FOLLOW
 
-__all__ = ["FileReader", "open_regular", "read_fully"]
+__all__ = ["FileReader", "StandingFile", "open_regular", "open_standing", "read_fully"]
 
 _READ: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | NO_FOLLOW
 
@@ -85,3 +87,65 @@ def open_regular(files: Files, name: bytes, dir_fd: int, *, size: int) -> FileRe
         return FileReader(fd, files)
     close_quietly(files, fd)
     return None
+
+
+class StandingFile(FileReader):
+    """What stands at a target, open for reading; a context manager.
+
+    Attributes:
+        status: Its status when it was opened.
+    """
+
+    def __init__(self, fd: int, files: Files, status: os.stat_result) -> None:
+        """Take over a descriptor."""
+        super().__init__(fd, files)
+        self.status = status
+
+    def attribute(self, name: bytes) -> bytes | None:
+        """Return an extended attribute, or None.
+
+        Raises:
+            PublishError: It cannot be read.
+        """
+        try:
+            return self._files.fgetxattr(self._fd, name)
+        except OSError as cause:
+            raise PublishError.of(cause, "read an attribute of a file of the target") from cause
+
+    def attributes(self, prefix: bytes) -> tuple[tuple[bytes, bytes], ...]:
+        """Return the extended attributes whose names begin with ``prefix``, sorted.
+
+        Raises:
+            PublishError: They cannot be read.
+        """
+        try:
+            found = self._files.fgetxattrs(self._fd)
+        except OSError as cause:
+            raise PublishError.of(cause, "read the attributes of a file of the target") from cause
+        return tuple(pair for pair in found if pair[0].startswith(prefix))
+
+
+def open_standing(target: TargetRoot, path: bytes) -> StandingFile:
+    """Open the regular file that stands at a target; no link is followed on the way.
+
+    Args:
+        target: The target root.
+        path: Accepted relative path.
+
+    Raises:
+        PublishError: There is none, or it cannot be opened.
+    """
+    files = target.files
+    try:
+        fd = files.open_beneath(path, _READ, target.fd)
+        try:
+            status = files.fstat(fd)
+        except BaseException:
+            close_quietly(files, fd)
+            raise
+    except OSError as cause:
+        raise PublishError.of(cause, "open the stub", file=display(path)) from cause
+    if not stat.S_ISREG(status.st_mode):
+        close_quietly(files, fd)
+        raise PublishError("what stands there is no regular file", file=display(path))
+    return StandingFile(fd, files, status)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rehydrate.chunks import Ints
+from rehydrate.requests import TargetIdentity
 from rehydrate.staging.paths import display
 
 __all__ = [
@@ -57,6 +58,8 @@ class FileTable:
         keys: 16 bytes for each file: a digest of target path, stub and all options that change
             bytes. It names the staged file, so that a later run finds it.
         xattrs: Extended attributes, only for files that have some.
+        replaces: What must stand at the target when the file is published, only for files where
+            that matters.
         linked: Numbers of files that get further names (hard links) in this job.
     """
 
@@ -68,6 +71,7 @@ class FileTable:
     gid: Numbers
     keys: Sequence[bytes]
     xattrs: Mapping[int, Xattrs] = attrs.field(factory=dict)
+    replaces: Mapping[int, TargetIdentity] = attrs.field(factory=dict)
     linked: AbstractSet[int] = frozenset()
 
     def __len__(self) -> int:
