@@ -1,16 +1,19 @@
-"""Where the command starts; answers ``--version`` before anything else is loaded."""
+"""Where the command starts: each step loads no more than the line needs."""
 
 import gc
+import io
 import os
 import sys
 from typing import Any
 
-__all__ = ["VERSION", "main"]
+__all__ = ["COMPLETION", "VERSION", "main"]
 
 VERSION = "0.1.0"
 """The version in ``pyproject.toml``; asking the installed metadata for it takes 70 ms."""
 
-_COMPLETION = "_REHYDRATE_COMPLETE"
+COMPLETION = "_REHYDRATE_COMPLETE"
+"""Set by the shell when it asks for completions."""
+_MANY = 50_000
 
 
 def main() -> int:
@@ -19,18 +22,43 @@ def main() -> int:
     Returns:
         The exit code.
     """
-    if sys.argv[1:] == ["--version"]:
+    words = sys.argv[1:]
+    if words == ["--version"]:
         print(f"rehydrate {VERSION}")
         return 0
-    # Nothing that imports make is garbage; collecting it costs a tenth of the start-up.
-    gc.disable()
-    if _COMPLETION in os.environ:
+    # What imports and plans make is no garbage; looking through it costs a tenth of a short run.
+    gc.set_threshold(_MANY)
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the encoding of the output cannot show is no reason to stop.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if COMPLETION not in os.environ:
+        code = _directly(words)
+        if code is not None:
+            return code
+    else:
         # Help texts are plain, so nobody needs to load rich to take its markup out of them.
         absent: Any = None
         sys.modules["rich"] = absent
     from rehydrate.cli.app import run
 
     return run()
+
+
+def _directly(words: list[str]) -> int | None:
+    """Run a correct command line without typer; ``None`` = typer must see it."""
+    from rehydrate.cli.registry import COMMANDS, command
+
+    if not words or words[0] not in COMMANDS or not {"-h", "--help"}.isdisjoint(words):
+        return None
+    from rehydrate.cli.direct import read
+    from rehydrate.cli.guard import guarded
+
+    function = command(words[0])
+    values = read(function, words[1:])
+    if values is None:
+        return None
+    return guarded(lambda: function(**values), as_json=bool(values.get("as_json")))
 
 
 if __name__ == "__main__":

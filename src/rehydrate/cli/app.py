@@ -1,29 +1,20 @@
-"""The commands by name; each is loaded when it is used or described."""
+"""The command line for typer: help, completion, and what is wrong with a line."""
 
-import io
-import sys
-from importlib import import_module
-from typing import Annotated, Final
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Self, get_args
 
 import typer
+import typer.core
 
 from rehydrate.cli.__main__ import VERSION
+from rehydrate.cli.declare import Argument, Option
+from rehydrate.cli.guard import guarded
+from rehydrate.cli.registry import COMMANDS, command
 
 __all__ = ["application", "run"]
 
-_COMMANDS: Final = (
-    ("optimize", "optimize"),
-    ("versions", "listing"),
-    ("ls", "listing"),
-    ("info", "info"),
-    ("plan", "plan"),
-    ("restore", "restore"),
-    ("verify", "verify"),
-    ("cat", "cat"),
-    ("export-stubs", "export_stubs"),
-    ("rebuild", "rebuild"),
-    ("clean", "clean"),
-)
 _HELP: Final = """Put files into a deduplicated store and restore them from it.
 
 \b
@@ -39,7 +30,7 @@ Exit codes: 0 all good, 1 some files failed, 2 wrong use,
 _CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-def _show_version(wanted: bool) -> None:  # noqa: FBT001 - called by typer
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
     if wanted:
         print(f"rehydrate {VERSION}")
         raise typer.Exit
@@ -54,27 +45,102 @@ def _main(
         ),
     ] = False,
 ) -> None:
-    """Put files into a deduplicated store and restore them from it."""
+    del version
 
 
-def application(name: str | None = None) -> typer.Typer:
-    """Build the command line.
-
-    Args:
-        name: The only command that is needed; ``None`` = all.
-    """
+def application() -> typer.Typer:
+    """Build the command line, all commands of it."""
     app = typer.Typer(
+        cls=_Group,
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings=_CONTEXT,
     )
     app.callback(help=_HELP)(_main)
-    for command, module in _COMMANDS:
-        if name is None or command == name:
-            home = import_module(f"rehydrate.cli.commands.{module}")
-            app.command(command)(getattr(home, command.replace("-", "_")))
+    for name in COMMANDS:
+        app.command(name, cls=_Command)(_for_typer(command(name)))
     return app
+
+
+def _for_typer(function: Callable[..., int]) -> Callable[..., None]:
+    """Return a function that typer understands and that does the same."""
+
+    @functools.wraps(function)
+    def run(**values: object) -> None:
+        code = guarded(lambda: function(**values), as_json=bool(values.get("as_json")))
+        raise typer.Exit(code)
+
+    parameters = [
+        parameter.replace(annotation=_translated(parameter.annotation))
+        for parameter in inspect.signature(function).parameters.values()
+    ]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    vars(run)["__signature__"] = inspect.Signature(parameters)
+    return run
+
+
+def _translated(annotation: Any) -> Any:
+    kind, declared = get_args(annotation)
+    if isinstance(declared, Argument):
+        info = typer.Argument(metavar=declared.metavar, help=declared.help, show_default=False)
+        return Annotated[kind, info]
+    option: Option = declared
+    info = typer.Option(
+        *option.names,
+        help=option.help,
+        metavar=option.metavar,
+        min=option.least,
+        show_default=option.default,
+        parser=None if option.convert is None else functools.partial(_converted, option.convert),
+    )
+    return Annotated[kind, info]
+
+
+def _converted(convert: Callable[[str], int], value: object) -> int:
+    """Read a word, or pass on a default."""
+    if isinstance(value, int):
+        return value
+    try:
+        return convert(str(value))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+class _Unconverted:
+    """Stands in for typer's conversion where there is nothing to convert.
+
+    The real one loads a library that takes longer to load than all the rest together.
+    """
+
+    def __init__(self, real: Callable[[], Any]) -> None:
+        self._real = real
+
+    def __call__(self) -> Self:
+        return self
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        if value is None or ctx.resilient_parsing:  # the latter: the shell asks for completions
+            return value
+        return self._real().coerce(value, param=param, ctx=ctx)
+
+
+def _lightened(parameters: list[Any]) -> list[Any]:
+    for parameter in parameters:
+        real = getattr(parameter, "get_runtime_param", None)
+        if real is not None and not isinstance(real, _Unconverted):
+            vars(parameter)["get_runtime_param"] = _Unconverted(real)
+    return parameters
+
+
+class _Command(typer.core.TyperCommand):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _lightened(super().get_params(ctx))
+
+
+class _Group(typer.core.TyperGroup):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _lightened(super().get_params(ctx))
 
 
 def run() -> int:
@@ -83,15 +149,8 @@ def run() -> int:
     Returns:
         The exit code.
     """
-    for stream in (sys.stdout, sys.stderr):
-        # A name that the terminal's encoding cannot show is no reason to stop.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    names = [name for name, _ in _COMMANDS]
-    first = sys.argv[1] if len(sys.argv) > 1 else ""
-    app = application(first if first in names else None)
     try:
-        app(prog_name="rehydrate")
+        application()(prog_name="rehydrate")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     return 0

@@ -1,12 +1,8 @@
 """Around every command: errors become one line and an exit code, never a traceback."""
 
-import functools
 import os
 import sys
 from collections.abc import Callable
-from typing import ParamSpec
-
-import typer
 
 from rehydrate.cli.exit_codes import BROKEN_PIPE, INTERRUPTED, SOME_FAILED
 from rehydrate.cli.output import document, hide_broken_pipe, shown, tell
@@ -14,28 +10,17 @@ from rehydrate.errors import RestoreError
 
 __all__ = ["guarded"]
 
-P = ParamSpec("P")
 
-
-def guarded(command: Callable[P, int]) -> Callable[P, None]:
-    """Turn a function that returns an exit code into a command.
+def guarded(work: Callable[[], int], *, as_json: bool) -> int:
+    """Do the work of a command and report what ends it early.
 
     Args:
-        command: Does the work; a keyword argument ``as_json`` says what to print.
+        work: Returns the exit code.
+        as_json: Whether an error is printed as a document, too.
 
     Returns:
-        The same with its errors reported; it ends by ``typer.Exit``.
+        The exit code.
     """
-
-    @functools.wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        work = functools.partial(command, *args, **kwargs)
-        raise typer.Exit(_reported(work, as_json=bool(kwargs.get("as_json"))))
-
-    return run
-
-
-def _reported(work: Callable[[], int], *, as_json: bool) -> int:
     try:
         code = work()
         sys.stdout.flush()

@@ -1,10 +1,9 @@
 """The arguments and options that several commands share, with their help."""
 
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
-import typer
-
+from rehydrate.cli.declare import Argument, Option
 from rehydrate.cli.sizes import parse_size
 
 __all__ = [
@@ -14,88 +13,72 @@ __all__ = [
     "Jobs",
     "Memory",
     "Null",
+    "Out",
     "Patterns",
     "Store",
     "Version",
-    "size_option",
 ]
 
-LEAST_MEMORY = 16 << 20
-
-
-def size_option(text: str) -> int:
-    """Read the value of an option that is a size.
-
-    Args:
-        text: What was typed, or the default.
-
-    Raises:
-        typer.BadParameter: It is no size.
-    """
-    try:
-        return parse_size(str(text))
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+LEAST_MEMORY: Final = 16 << 20
 
 
 def _memory(text: str) -> int:
-    found = size_option(text)
+    found = parse_size(text)
     if found < LEAST_MEMORY:
-        raise typer.BadParameter(f"{text} is less than 16M, the least that works")
+        msg = f"{text} is less than 16M, the least that works"
+        raise ValueError(msg)
     return found
 
 
-Store: TypeAlias = Annotated[
-    Path, typer.Argument(metavar="STORE", help="Directory of the store.", show_default=False)
-]
+Store: TypeAlias = Annotated[Path, Argument("STORE", "Directory of the store.")]
 Patterns: TypeAlias = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="PATTERN",
-        help="Paths or patterns; all that lies below comes along. None = everything."
+    Argument(
+        "PATTERN",
+        "Paths or patterns; all that lies below comes along. None = everything."
         " * ? [] stay between slashes, ** does not; a pattern without a slash fits at any depth.",
-        show_default=False,
     ),
 ]
 FilesFrom: TypeAlias = Annotated[
     Path | None,
-    typer.Option(
+    Option(
         "--files-from",
         metavar="FILE",
         help="Also take these paths, one a line, each with all that lies below; - = standard input.",
-        show_default=False,
+        default=False,
     ),
 ]
 Null: TypeAlias = Annotated[
-    bool, typer.Option("-0", "--null", help="Paths of --files-from end with a zero byte.")
+    bool, Option("-0", "--null", help="Paths of --files-from end with a zero byte.")
 ]
 Exclude: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option(
-        "--exclude", metavar="PATTERN", help="Leave these out; may be repeated.", show_default=False
-    ),
+    Option("--exclude", metavar="PATTERN", help="Leave these out; may be repeated.", default=False),
 ]
 Version: TypeAlias = Annotated[
     int | None,
-    typer.Option(
-        "--version", metavar="N", help="Number of the version; the newest one otherwise.",
-        show_default=False, min=1,
+    Option(
+        "--version",
+        metavar="N",
+        least=1,
+        help="Number of the version; the newest whole one otherwise.",
+        default=False,
     ),
-]  # fmt: skip
-AsJson: TypeAlias = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document for programs.")
 ]
+AsJson: TypeAlias = Annotated[bool, Option("--json", help="Print one JSON document for programs.")]
 Jobs: TypeAlias = Annotated[
-    int,
-    typer.Option("--jobs", "-j", metavar="N", min=0, help="Worker threads; 0 = one a processor."),
+    int, Option("--jobs", "-j", metavar="N", least=0, help="Worker threads; 0 = one a processor.")
 ]
 Memory: TypeAlias = Annotated[
     int,
-    typer.Option(
+    Option(
         "--memory",
         metavar="SIZE",
-        parser=_memory,
-        show_default="256M",
+        convert=_memory,
         help="Budget for buffers and the plan.",
+        default="256M",
     ),
+]
+Out: TypeAlias = Annotated[
+    Path, Option("--out", "-o", metavar="OUT", help="Directory to write into.", default=False)
 ]

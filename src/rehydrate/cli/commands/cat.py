@@ -2,35 +2,35 @@
 
 from typing import Annotated
 
-import typer
-
-from rehydrate.cli.guard import guarded
-from rehydrate.cli.parameters import Store, Version, size_option
+from rehydrate.cli.declare import Argument, Option
+from rehydrate.cli.parameters import Store, Version
+from rehydrate.cli.sizes import parse_size
 
 __all__ = ["cat"]
 
 
-@guarded
 def cat(
     store: Store,
-    path: Annotated[
-        str, typer.Argument(metavar="PATH", help="A regular file.", show_default=False)
-    ],
+    path: Annotated[str, Argument("PATH", "A regular file.")],
     *,
     version: Version = None,
     offset: Annotated[
         int,
-        typer.Option(
-            metavar="SIZE", parser=size_option, help="First byte: a number, or such as 4K or 1.5G."
+        Option(
+            "--offset",
+            metavar="SIZE",
+            convert=parse_size,
+            help="First byte: a number, or such as 4K or 1.5G.",
         ),
     ] = 0,
     length: Annotated[
         int | None,
-        typer.Option(
+        Option(
+            "--length",
             metavar="SIZE",
-            parser=size_option,
+            convert=parse_size,
             help="Number of bytes; to the end otherwise.",
-            show_default=False,
+            default=False,
         ),
     ] = None,
 ) -> int:

@@ -3,21 +3,18 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from rehydrate.cli.declare import Argument
 from rehydrate.cli.exit_codes import OK, SOME_FAILED
-from rehydrate.cli.guard import guarded
 from rehydrate.cli.output import document, say, shown, tell
 from rehydrate.cli.parameters import AsJson
 
 __all__ = ["clean"]
 
 
-@guarded
 def clean(
     out: Annotated[
         Path,
-        typer.Argument(metavar="OUT", help="Directory that was restored into.", show_default=False),
+        Argument("OUT", "Directory that was restored into."),
     ],
     *,
     as_json: AsJson = False,

@@ -1,30 +1,18 @@
 """``rehydrate export-stubs``: the stubs of a version as files."""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from rehydrate.cli.exit_codes import OK, SOME_FAILED
-from rehydrate.cli.guard import guarded
 from rehydrate.cli.output import Json, document, say, shown, tell
-from rehydrate.cli.parameters import AsJson, Exclude, Patterns, Store, Version
+from rehydrate.cli.parameters import AsJson, Exclude, Out, Patterns, Store, Version
 from rehydrate.cli.sizes import counted
 
 __all__ = ["export_stubs"]
 
 
-@guarded
 def export_stubs(
     store: Store,
     patterns: Patterns = None,
     *,
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out", "-o", metavar="OUT", help="Directory to write to.", show_default=False
-        ),
-    ],
+    out: Out,
     exclude: Exclude = None,
     version: Version = None,
     as_json: AsJson = False,

@@ -1,7 +1,6 @@
 """``rehydrate info``: what a store is and how large."""
 
 from rehydrate.cli.exit_codes import OK
-from rehydrate.cli.guard import guarded
 from rehydrate.cli.output import document, say, shown
 from rehydrate.cli.parameters import AsJson, Store
 from rehydrate.cli.sizes import counted, moment, size
@@ -9,7 +8,6 @@ from rehydrate.cli.sizes import counted, moment, size
 __all__ = ["info"]
 
 
-@guarded
 def info(store: Store, *, as_json: AsJson = False) -> int:
     """Show what a store is, how it was made and how large it is."""
     from rehydrate.cli.stores import StoreFacts, opened_catalogue

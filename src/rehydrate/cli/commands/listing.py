@@ -2,10 +2,8 @@
 
 from typing import Annotated
 
-import typer
-
+from rehydrate.cli.declare import Option
 from rehydrate.cli.exit_codes import OK
-from rehydrate.cli.guard import guarded
 from rehydrate.cli.output import document, say, shown, table
 from rehydrate.cli.parameters import AsJson, Exclude, Patterns, Store, Version
 from rehydrate.cli.sizes import moment, size
@@ -13,7 +11,6 @@ from rehydrate.cli.sizes import moment, size
 __all__ = ["ls", "versions"]
 
 
-@guarded
 def versions(store: Store, *, as_json: AsJson = False) -> int:
     """List the versions of a store, oldest first."""
     from rehydrate.cli.records import version_record
@@ -41,19 +38,16 @@ def versions(store: Store, *, as_json: AsJson = False) -> int:
     return OK
 
 
-@guarded
 def ls(
     store: Store,
     patterns: Patterns = None,
     *,
     version: Version = None,
     exclude: Exclude = None,
-    long: Annotated[
-        bool, typer.Option("--long", "-l", help="Show mode, owner, size and time.")
-    ] = False,
-    tree: Annotated[bool, typer.Option("--tree", help="Show as a tree.")] = False,
+    long: Annotated[bool, Option("--long", "-l", help="Show mode, owner, size and time.")] = False,
+    tree: Annotated[bool, Option("--tree", help="Show as a tree.")] = False,
     null: Annotated[
-        bool, typer.Option("-0", "--null", help="End paths with a zero byte, as xargs -0 reads.")
+        bool, Option("-0", "--null", help="End paths with a zero byte, as xargs -0 reads.")
     ] = False,
     as_json: AsJson = False,
 ) -> int:

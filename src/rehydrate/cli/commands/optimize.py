@@ -3,29 +3,20 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from rehydrate.cli.guard import guarded
+from rehydrate.cli.declare import Argument
 from rehydrate.cli.parameters import AsJson, Jobs
 
 __all__ = ["optimize"]
 
 
-@guarded
 def optimize(
     source: Annotated[
         Path,
-        typer.Argument(
-            metavar="SOURCE", help="Directory to back up; it is not changed.", show_default=False
-        ),
+        Argument("SOURCE", "Directory to back up; it is not changed."),
     ],
     store: Annotated[
         Path,
-        typer.Argument(
-            metavar="STORE",
-            help="Directory of the store; made if it is not there.",
-            show_default=False,
-        ),
+        Argument("STORE", "Directory of the store; made if it is not there."),
     ],
     *,
     jobs: Jobs = 0,

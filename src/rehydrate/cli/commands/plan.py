@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from rehydrate.cli.guard import guarded
+from rehydrate.cli.declare import Option
 from rehydrate.cli.parameters import (
     AsJson,
     Exclude,
@@ -20,7 +18,6 @@ from rehydrate.cli.parameters import (
 __all__ = ["plan"]
 
 
-@guarded
 def plan(
     store: Store,
     patterns: Patterns = None,
@@ -32,9 +29,9 @@ def plan(
     memory: Memory = 256 << 20,
     save: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             "--save", metavar="FILE", help="Keep the plan for `restore --plan FILE`.",
-            show_default=False,
+            default=False,
         ),
     ] = None,
     as_json: AsJson = False,

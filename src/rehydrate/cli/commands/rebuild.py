@@ -1,7 +1,6 @@
 """``rehydrate rebuild``: what can be derived is made again."""
 
 from rehydrate.cli.exit_codes import OK, SOME_FAILED
-from rehydrate.cli.guard import guarded
 from rehydrate.cli.output import Json, document, say, shown, tell
 from rehydrate.cli.parameters import AsJson, Store
 from rehydrate.cli.sizes import counted
@@ -9,7 +8,6 @@ from rehydrate.cli.sizes import counted
 __all__ = ["rebuild"]
 
 
-@guarded
 def rebuild(store: Store, *, as_json: AsJson = False) -> int:
     """Make configuration, index and versions again from containers.
 

@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-import typer
-
-from rehydrate.cli.guard import guarded
+from rehydrate.cli.declare import Option
 from rehydrate.cli.parameters import (
     AsJson,
     Exclude,
@@ -13,6 +11,7 @@ from rehydrate.cli.parameters import (
     Jobs,
     Memory,
     Null,
+    Out,
     Patterns,
     Store,
     Version,
@@ -21,61 +20,57 @@ from rehydrate.cli.parameters import (
 __all__ = ["restore"]
 
 
-@guarded
 def restore(
     store: Store,
     patterns: Patterns = None,
     *,
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out", "-o", metavar="OUT", help="Directory to restore into.", show_default=False
-        ),
-    ],
+    out: Out,
     files_from: FilesFrom = None,
     null: Null = False,
     exclude: Exclude = None,
     version: Version = None,
     overwrite: Annotated[
         Literal["never", "if-changed", "always"],
-        typer.Option(
+        Option(
+            "--overwrite",
             help="A target that exists: leave it; replace it unless type, size and time are equal;"
             " replace it."
         ),
     ] = "if-changed",
     checksum: Annotated[
-        bool, typer.Option("--checksum", help="With if-changed: compare all bytes, too.")
+        bool, Option("--checksum", help="With if-changed: compare all bytes, too.")
     ] = False,
     links: Annotated[
         Literal["verbatim", "safe", "skip"],
-        typer.Option(
+        Option(
+            "--links",
             help="Symbolic links: make all as they were, only those that stay inside OUT, or none."
         ),
     ] = "verbatim",
     same_permissions: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--same-permissions", help="Also setuid, setgid, sticky bits and capabilities."
         ),
     ] = False,
     sparse: Annotated[
-        bool, typer.Option("--sparse", help="Also turn stored runs of zeros into holes.")
+        bool, Option("--sparse", help="Also turn stored runs of zeros into holes.")
     ] = False,
     durability: Annotated[
         Literal["full", "batch", "none"],
-        typer.Option(help="When files survive a power loss: each at once, in batches, later."),
+        Option("--durability", help="When files survive a power loss: each at once, in batches, later."),
     ] = "batch",
     jobs: Jobs = 0,
     memory: Memory = 256 << 20,
     plan: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             "--plan", metavar="FILE", help="Restore what `plan --save` chose, in its order.",
-            show_default=False,
+            default=False,
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", "-n", help="Show what would be read; write nothing.")
+        bool, Option("--dry-run", "-n", help="Show what would be read; write nothing.")
     ] = False,
     as_json: AsJson = False,
 ) -> int:  # fmt: skip

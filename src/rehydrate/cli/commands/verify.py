@@ -2,20 +2,17 @@
 
 from typing import Annotated
 
-import typer
-
-from rehydrate.cli.guard import guarded
+from rehydrate.cli.declare import Option
 from rehydrate.cli.parameters import AsJson, Jobs, Store
 
 __all__ = ["verify"]
 
 
-@guarded
 def verify(
     store: Store,
     *,
     read_data: Annotated[
-        bool, typer.Option("--read-data", help="Also read and hash every chunk.")
+        bool, Option("--read-data", help="Also read and hash every chunk.")
     ] = False,
     jobs: Jobs = 0,
     as_json: AsJson = False,
