@@ -160,7 +160,7 @@ def plans(bench: Bench) -> None:
             "planner",
             f"{kind}: time a reference",
             "ns",
-            [low, record["find_ns"], high],
+            [record["find_ns"]] if low == high else [low, record["find_ns"], high],
             limit=Limit(planner.NANOSECONDS_WANTED),
             note=f"and {record['round_ns']:.0f} ns for the rounds",
         )
