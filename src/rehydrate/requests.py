@@ -4,12 +4,16 @@ import enum
 import os
 import threading
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import attrs
 
+from rehydrate.errors import RequestError
 from rehydrate.values import FileExtent, ReadableBuffer
 
 __all__ = [
+    "DEDUP_RECONSTRUCT_OPTIMIZED",
+    "DEDUP_RECONSTRUCT_UNOPTIMIZED",
     "CancelToken",
     "Durability",
     "FileMetadata",
@@ -21,6 +25,11 @@ __all__ = [
     "RestoreRequest",
     "TargetIdentity",
 ]
+
+
+# Values of the COM call's parameter (Microsoft, ddpbackup.h, DEDUP_BACKUP_SUPPORT_PARAM_TYPE).
+DEDUP_RECONSTRUCT_UNOPTIMIZED: Final = 1
+DEDUP_RECONSTRUCT_OPTIMIZED: Final = 2
 
 
 class Overwrite(enum.Enum):
@@ -194,6 +203,8 @@ class RestoreOptions:
         max_open_files: Staged files held open at the same time.
         checkpoint_bytes: Bytes written to a file between two hints for a resume.
         cancel: Token that stops the restore.
+        flags: Parameter of the COM call, kept for ports: 1, ``DEDUP_RECONSTRUCT_UNOPTIMIZED``, and
+            nothing else.
     """
 
     overwrite: Overwrite = Overwrite.IF_CHANGED
@@ -216,3 +227,11 @@ class RestoreOptions:
     max_open_files: int = attrs.field(default=256, validator=attrs.validators.ge(1))
     checkpoint_bytes: int = 16 << 20
     cancel: CancelToken | None = None
+    flags: int = attrs.field(default=DEDUP_RECONSTRUCT_UNOPTIMIZED)
+
+    @flags.validator
+    def _check_flags(self, _attribute: object, value: object) -> None:
+        if value == DEDUP_RECONSTRUCT_OPTIMIZED:
+            raise RequestError("DEDUP_RECONSTRUCT_OPTIMIZED is reserved: files are restored whole")
+        if value != DEDUP_RECONSTRUCT_UNOPTIMIZED:
+            raise RequestError(f"flags must be DEDUP_RECONSTRUCT_UNOPTIMIZED (1), not {value!r}")

@@ -22,9 +22,9 @@ from rehydrate.errors import (
 )
 from rehydrate.protocols import BackupStore, RestoreObserver
 from rehydrate.results import Notice, RestoreEvent
-from rehydrate.values import ContainerExtent, FileExtent, ReadableBuffer, StorePath
+from rehydrate.values import ContainerExtent, FileExtent, ReadableBuffer, StoreId, StorePath
 
-__all__ = ["ObserverCalls", "StoreCalls", "attempt"]
+__all__ = ["ObserverCalls", "StoreCalls", "attempt", "declared_store"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -126,6 +126,18 @@ def _view(answer: object) -> memoryview:
     if not view.c_contiguous:
         raise BufferError
     return view.cast("B")
+
+
+def declared_store(store: object) -> StoreId | None:
+    """Return the identity that a vendor's store declares, or None.
+
+    Raises:
+        StoreContractError: It declares something else.
+    """
+    value = _found(store, "store_id")
+    if value is None or isinstance(value, StoreId):
+        return value
+    raise StoreContractError(f"store_id must be a UUID or None, not {value!r}")
 
 
 class StoreCalls:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from rehydrate.engine.blocks import FragmentJoiner
-from rehydrate.engine.calls import ObserverCalls, StoreCalls
+from rehydrate.engine.calls import ObserverCalls, StoreCalls, declared_store
 from rehydrate.engine.job import StoreJob
 from rehydrate.engine.outcome import Outcome
 from rehydrate.engine.scratch import BudgetedScratch, SpillFile
@@ -38,7 +38,7 @@ from rehydrate.errors import (
 from rehydrate.formats.detect import StubOwner, format_named
 from rehydrate.plan.read_plan import ReadPlan
 from rehydrate.ports import SystemClock, SystemFiles
-from rehydrate.protocols import BackupStore, DeclaresStore, RestoreObserver
+from rehydrate.protocols import BackupStore, RestoreObserver
 from rehydrate.requests import RestoreOptions, RestoreRequest
 from rehydrate.results import AtTarget, FileStatus, RestoreReport
 from rehydrate.staging.paths import check_target
@@ -229,7 +229,7 @@ def _store_of(
         known = ", ".join(str(store) for store in stores) or "none"
     else:
         found = stores
-        declared = stores.store_id if isinstance(stores, DeclaresStore) else None
+        declared = declared_store(stores)
         known = str(declared)
         if declared is not None and declared != wanted:
             found = None
