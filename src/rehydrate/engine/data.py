@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
+import attrs
 import numpy as np
 import numpy.typing as npt
 
@@ -17,7 +18,7 @@ from rehydrate.engine.rounds import Containers, Round
 from rehydrate.engine.session import Session
 from rehydrate.errors import NoSpaceError, RestoreError, StagingError
 from rehydrate.formats.walk import DATA, StoreFormat
-from rehydrate.plan.columns import Scratch
+from rehydrate.plan.columns import Scratch, blocks
 from rehydrate.plan.planner import Needs, find_needs
 from rehydrate.requests import OwnExtent
 from rehydrate.results import FileStatus, JobStarted, Progress
@@ -26,7 +27,7 @@ from rehydrate.staging.staging import Staging
 from rehydrate.staging.table import FileTable
 from rehydrate.values import ContainerExtent, StorePath
 
-__all__ = ["DataPhase", "data_records", "find_data_needs"]
+__all__ = ["DataPhase", "RowColumns", "find_data_needs"]
 
 _PROGRESS_SECONDS: Final = 0.1
 Order: TypeAlias = Callable[[Sequence[StorePath]], list[ContainerExtent] | None]
@@ -41,10 +42,41 @@ def find_data_needs(
     )
 
 
-def data_records(form: StoreFormat, needs: Needs, table: ChunkTable) -> Records:
-    """Bind the needs of the data phase to their format."""
-    sizes = table.rows["end"].astype(np.int64) - table.starts()
-    return Records.of(form, DATA, needs, table.rows, sizes)
+@attrs.frozen(eq=False)
+class RowColumns:
+    """Columns of all rows of a job, in scratch.
+
+    Attributes:
+        starts: Logical start in the file, bytes.
+        sizes: Logical size, bytes.
+        files: File number.
+    """
+
+    starts: Ints
+    sizes: Ints
+    files: npt.NDArray[np.uint32]
+
+    @classmethod
+    def of(cls, table: ChunkTable, scratch: Scratch) -> "RowColumns":
+        """Compute the columns block by block, so that memory is needed for one block only."""
+        count = len(table.rows)
+        columns = cls(
+            scratch.array(np.int64, count),
+            scratch.array(np.int64, count),
+            scratch.array(np.uint32, count),
+        )
+        begins = table.row_ptr[:-1]
+        for first, end in blocks(count):
+            numbers = np.arange(first, end)
+            files = np.searchsorted(table.row_ptr, numbers, side="right") - 1
+            ends = table.rows["end"][first:end].astype(np.int64)
+            before = table.rows["end"][first - 1] if first else 0
+            starts = np.concatenate([np.array([before], np.int64), ends[:-1]])
+            starts[begins[files] == numbers] = 0
+            columns.starts[first:end] = starts
+            columns.sizes[first:end] = ends - starts
+            columns.files[first:end] = files
+        return columns
 
 
 class DataPhase:
@@ -101,7 +133,8 @@ class DataPhase:
         resumed = self._resume(wanted, rows_wanted)
         chosen = None if bool(rows_wanted.all()) else rows_wanted
         needs = find_data_needs(self._format, table, chosen, scratch)
-        records = data_records(self._format, needs, table)
+        columns = RowColumns.of(table, scratch)
+        records = Records.of(self._format, DATA, needs, table.rows, columns.sizes)
         session.tally.bytes_needed += records.bytes_needed()
         session.tally.containers += len(needs.containers)
         self._check_space(numbers, resumed)
@@ -111,8 +144,8 @@ class DataPhase:
             staging=staging,
             states=states,
             needs=needs,
-            starts=table.starts(),
-            file_of_row=table.file_of_row(),
+            starts=columns.starts,
+            file_of_row=columns.files,
             published=self._published,
             layout=self._layout,
         )
@@ -136,6 +169,7 @@ class DataPhase:
             containers=containers,
             consumer=consumer,
             preset=preset,
+            scratch=scratch,
         ).run()
         lost = repair(session, records, sink, consumer.failed, containers)
         self._fail_lost(sink, lost)

@@ -12,10 +12,11 @@ from blake3 import blake3
 
 from rehydrate.chunks import ChunkTable, Ints
 from rehydrate.engine.blocks import FragmentJoiner
-from rehydrate.engine.data import DataPhase, data_records, find_data_needs
+from rehydrate.engine.data import DataPhase, RowColumns, find_data_needs
 from rehydrate.engine.entries import Entries, sort_entries
 from rehydrate.engine.layout import FileLayout
 from rehydrate.engine.outcome import Outcome
+from rehydrate.engine.records import Records
 from rehydrate.engine.rounds import Containers, Round
 from rehydrate.engine.scratch import BudgetedScratch, SpillFile
 from rehydrate.engine.selection import Requests
@@ -23,7 +24,7 @@ from rehydrate.engine.session import Session
 from rehydrate.engine.streams import read_stream_maps
 from rehydrate.engine.targets import Targets
 from rehydrate.errors import RequestError, RestoreError
-from rehydrate.formats.walk import Limits, StoreFormat, StubTable
+from rehydrate.formats.walk import DATA, Limits, StoreFormat, StubTable
 from rehydrate.plan.columns import Scratch
 from rehydrate.plan.footprint import unfinished_peak
 from rehydrate.plan.read_plan import ReadPlan, planned_round
@@ -94,7 +95,7 @@ class StoreJob:
         table, numbers = self._read_maps(everything, joiner)
         layout = FileLayout(table, self._entries.table.size)
         needs = find_data_needs(form, table, None, scratch)
-        records = data_records(form, needs, table)
+        records = Records.of(form, DATA, needs, table.rows, RowColumns.of(table, scratch).sizes)
         rounds = (
             [planned_round("stream", *session.plans["stream"])] if "stream" in session.plans else []
         )

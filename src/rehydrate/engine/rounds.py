@@ -17,6 +17,7 @@ from rehydrate.errors import (
     StoreError,
 )
 from rehydrate.plan.coalesce import Extents, accept_order
+from rehydrate.plan.columns import MEMORY, Scratch
 from rehydrate.plan.planner import Needs
 from rehydrate.plan.rounds import RoundPlan, plan_round
 from rehydrate.results import RoundStarted
@@ -143,6 +144,7 @@ class Round:
         preset: list[ContainerExtent] | None = None,
         trim: Callable[[Extents], Needs] | None = None,
         max_read: int | None = None,
+        scratch: Scratch = MEMORY,
     ) -> None:
         """Prepare; nothing is called yet.
 
@@ -157,9 +159,10 @@ class Round:
             trim: Gives what is to be read, once the order is known, instead of the needs; these
                 are then what the order answer must cover.
             max_read: Largest read of this round; ``None`` = that of the session.
+            scratch: Where the columns of the plan live.
         """
         self._trim, self._max_read = trim, max_read or session.max_read
-        self._preset = preset
+        self._preset, self._scratch = preset, scratch
         self._session, self._kind, self._needs, self._paths = session, kind, needs, paths
         self._containers, self._consumer = containers, consumer
         self._pending = 0
@@ -203,7 +206,13 @@ class Round:
             self._containers.give_up(path, error)
             self._consumer.lose_container(container, error)
         needs = self._needs if self._trim is None else self._trim(extents)
-        return plan_round(needs, extents, max_gap=session.max_gap, max_read=self._max_read)
+        return plan_round(
+            needs,
+            extents,
+            max_gap=session.max_gap,
+            max_read=self._max_read,
+            scratch=self._scratch,
+        )
 
     def _read_extents(self, plan: RoundPlan) -> None:
         """On the store's thread: go through the extents; those not ready go to the end."""
