@@ -48,7 +48,8 @@ def check_maps(
         rows = table.rows[begin : begin + _BLOCK]
         starts = np.zeros(len(rows), np.uint64)
         starts[1:] = rows["end"][:-1]
-        starts[:1] = table.rows["end"][begin - 1] if begin else 0
+        # The very first row has no row before it, but it begins a file as well.
+        starts[0] = table.rows["end"][begin - 1]
         low, high = np.searchsorted(firsts, (begin, begin + len(rows)))
         starts[firsts[low:high] - begin] = 0
         for wrong, text, code in _faults(rows, starts, limits):

@@ -97,6 +97,10 @@ def test_unknown_feature_bits_are_named() -> None:
         parse_container_header(sealed(incompat=1 | 1 << 5 | 1 << 63))
 
 
+def test_largest_capacity() -> None:
+    assert parse_container_header(sealed(capacity=2**63 - 1)).capacity == 2**63 - 1
+
+
 def test_feature_bits_that_may_be_ignored_are_given_on() -> None:
     header = parse_container_header(sealed(compat=1, read_compat=2))
     assert (header.compat, header.read_compat) == (1, 2)
@@ -287,7 +291,9 @@ def commit_of(
         pytest.param(commit_of(sequence=0), "commit.place", id="sequence"),
         pytest.param(commit_of(container=0), "commit.place", id="container"),
         pytest.param(commit_of(generation=0), "commit.place", id="generation"),
-        pytest.param(commit_of(records=12288), "commit.place", id="more records than bytes"),
+        pytest.param(
+            commit_of(records=12288 // 72 + 1), "commit.place", id="more records than bytes"
+        ),
     ],
 )
 def test_commit_is_refused(commit: tuple[RecordHeader, bytes], code: str) -> None:
@@ -298,6 +304,7 @@ def test_commit_is_refused(commit: tuple[RecordHeader, bytes], code: str) -> Non
 
 def test_commit_that_is_fine_before_it_is_changed() -> None:
     assert parse_commit(*commit_of(), AT).records == 9
+    assert parse_commit(*commit_of(previous=4096, records=12288 // 72), AT).previous == 4096
 
 
 def test_commit_with_other_bytes_than_its_header_says_is_refused() -> None:

@@ -276,7 +276,7 @@ BAD_STUBS = [
     ),
 ]
 BAD_PARTS = [
-    ({"container": 0, "local_id": 0, "generation": 0}, "stub.part"),
+    ({"container": 0}, "stub.part"),
     ({"generation": 0}, "stub.part"),
     ({"local_id": 0}, "stub.part"),
     ({"offset": 2**63}, "stub.part"),

@@ -74,15 +74,15 @@ def parse_properties(data: bytes) -> tuple[bytes, Xattrs]:
         UnsupportedFormatError: One of a type that a reader must know, and this one does not.
     """
     found: dict[int, bytes] = {}
-    position = 0
-    while position < len(data):
-        if len(data) - position < _HEAD:
+    position, size = 0, len(data)
+    while position < size:
+        if size - position < _HEAD:
             raise CorruptMetadataError("a property is cut short", code="stub.property")
         kind, flags, length = PROPERTY.unpack_from(data, position)
         position += _HEAD
         end = align(length)
         padding = data[position + length : position + end]
-        if flags or end > len(data) - position or any(padding) or kind in found:
+        if flags or end > size - position or any(padding) or kind in found:
             raise CorruptMetadataError(
                 "a property has a wrong length or comes twice", code="stub.property"
             )

@@ -136,7 +136,7 @@ def decode_stubs(stubs: Sequence[bytes], limits: Limits) -> StubTable:
     count = len(stubs)
     lengths = np.fromiter(map(len, stubs), np.int64, count)
     starts = np.zeros(count, np.int64)
-    np.cumsum(lengths[:-1], out=starts[1:] if count else starts)
+    np.cumsum(lengths[:-1], out=starts[1:])
     # Padding lets the strided view below reach a short stub at the very end.
     joined = b"".join(stubs) + bytes(_HEAD)
     heads = _at(joined, starts, STUB_DTYPE)
@@ -237,7 +237,6 @@ def _check_heads(
     kinds, maps, rows = heads["kind"], heads["map_kind"], heads["rows"].astype(np.int64)
     properties = heads["properties"].astype(np.int64)
     wanted = _HEAD + rows * ROW + properties + 8
-    plain = kinds != FILE
     checks = (
         ((lengths < _HEAD + 8) | (heads["magic"] != magic), "this is no native stub", "stub.magic"),
         (total != lengths, "a stub is cut short or has bytes behind its end", "stub.truncated"),
@@ -249,8 +248,8 @@ def _check_heads(
             | ((maps == MAP_NONE) & (rows != 0))
             | ((maps == MAP_INLINE) & (rows > MAX_INLINE_ROWS))
             | ((maps == MAP_PARTS) & ((rows == 0) | (rows > MAX_PARTS)))
-            | (plain & ((maps != MAP_NONE) | (heads["size"] != 0)))
-            | (~plain & (maps == MAP_NONE) & (heads["size"] != 0))
+            | ((kinds != FILE) & (maps != MAP_NONE))
+            | ((maps == MAP_NONE) & (heads["size"] != 0))
             | (heads["mode"] > _LARGEST_MODE)
             | (heads["reserved"] != 0)
             | ((heads["flags"] & ~np.uint16(STUB_INCONSISTENT)) != 0)
