@@ -68,6 +68,11 @@ class Bench:
         return self.memory / "target"
 
     @property
+    def has_command(self) -> bool:
+        """Whether our command can make stores."""
+        return (self.work / "stores" / f"mixed-{self.scale:g}").exists()
+
+    @property
     def disk_target(self) -> Path:
         """The target on the disk."""
         return self.work / "target"

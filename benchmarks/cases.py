@@ -2,8 +2,9 @@
 
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from benchmarks.bench import IMAGE, PROJECT, Bench, engine_store
@@ -15,6 +16,7 @@ from benchmarks.contenders import (
     copy_and_sync,
     copy_list,
     our_command,
+    printed,
     rehydrate,
 )
 from benchmarks.engine import WarmEngine
@@ -35,6 +37,22 @@ __all__ = [
 
 _ALLOWANCE: Final = 0.20
 _LIMITS: Final = {"image": Limit(2.0), "120 files": Limit(4.0), "1 % of the files": Limit(3.0)}
+
+_REPORTED: Final = {
+    "reads": "reads",
+    "data_bytes": "bytes_read",
+    "other_bytes": "metadata_bytes",
+    "visits": "container_visits",
+    "containers": "containers",
+    "needed": "bytes_needed",
+}
+"""Where the report has what the wrapper counts."""
+_PLANNED: Final = {
+    "data_bytes": "bytes_to_read",
+    "other_bytes": "metadata_bytes",
+    "media": "containers",
+    "needed": "bytes_needed",
+}
 
 
 def startup(bench: Bench) -> None:
@@ -187,17 +205,30 @@ def amplification(bench: Bench) -> None:
             visits = seen["visits"] / max(seen["containers"], 1)
             note = f"{seen['containers']} containers"
             add(f"{name}: visits / containers", "x", [visits], limit=Limit(1.0), note=note)
-            pairs = {
-                "reads": "reads",
-                "data_bytes": "bytes_read",
-                "other_bytes": "metadata_bytes",
-                "visits": "container_visits",
-                "containers": "containers",
-            }
-            wrong = [mine for mine, theirs in pairs.items() if seen[mine] != said[theirs]]
-            wrong += ["needed"] * (needed != said["bytes_needed"])
-            count = f"{name}: counters of the report that differ"
+            wrong = _differing({**seen, "needed": needed}, said, _REPORTED)
+            if bench.has_command:
+                wrong += _printed_otherwise(bench, names, {**seen, "needed": needed})
+            count = f"{name}: figures of report, `restore` and `plan` that differ"
             add(count, "", [len(wrong)], limit=Limit(0), note=", ".join(wrong))
+
+
+def _differing(
+    seen: Mapping[str, int], said: Mapping[str, int], names: Mapping[str, str]
+) -> list[str]:
+    return [f"{name} {said[name]}" for key, name in names.items() if seen[key] != said[name]]
+
+
+def _printed_otherwise(
+    bench: Bench, names: Sequence[str] | None, seen: Mapping[str, int]
+) -> list[str]:
+    """Return the figures printed by the command that are not those of the counting store."""
+    chosen: list[str | Path] = [] if names is None else ["--files-from", bench.list_of(names)]
+    store = bench.store("mixed")
+    plan = printed("plan", store, *chosen)["plan"]["totals"]
+    restore = printed("restore", store, *chosen, "-o", bench.target)["counters"]
+    bench.clear()
+    wrong = [f"plan: {text}" for text in _differing(seen, plan, _PLANNED)]
+    return wrong + [f"restore: {text}" for text in _differing(seen, restore, _REPORTED)]
 
 
 def durability(bench: Bench) -> None:

@@ -1,15 +1,26 @@
 """The programs that are measured beside each other: ours, ``cp``, restic, borg, ``find``."""
 
+import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from benchmarks.runs import Run, measure
+from benchmarks.runs import Run, RunError, measure
 
-__all__ = ["Borg", "Peer", "Restic", "copy", "copy_and_sync", "copy_list", "find_ls", "rehydrate"]
+__all__ = [
+    "Borg",
+    "Peer",
+    "Restic",
+    "copy",
+    "copy_and_sync",
+    "copy_list",
+    "find_ls",
+    "printed",
+    "rehydrate",
+]
 
 _PASSWORD: Final = "benchmark"  # noqa: S105 - the repositories hold generated data
 
@@ -23,6 +34,16 @@ def our_command() -> list[str]:
     """Return the program of this environment; where it is not installed, the module."""
     script = Path(sys.executable).with_name("rehydrate")
     return [str(script)] if script.exists() else [sys.executable, "-m", "rehydrate.cli"]
+
+
+def printed(*arguments: str | Path) -> dict[str, Any]:
+    """Run our command with ``--json`` and return what it prints."""
+    command = [*our_command(), *(str(argument) for argument in arguments), "--json"]
+    said = subprocess.run(command, capture_output=True, check=False, text=True)
+    if said.returncode:
+        raise RunError(f"{command}: exit {said.returncode}: {said.stderr[-2000:]}")
+    found: dict[str, Any] = json.loads(said.stdout)
+    return found
 
 
 def copy(source: Path, target: Path) -> Run:

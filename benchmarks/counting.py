@@ -27,6 +27,7 @@ class Counted:
         again: Bytes of data containers that were given out before.
         visits: Changes from one data container to another, the first included.
         containers: Distinct data containers.
+        media: Distinct containers of both kinds.
     """
 
     reads: int
@@ -35,6 +36,7 @@ class Counted:
     again: int
     visits: int
     containers: int
+    media: int
 
 
 class CountingStore:
@@ -91,6 +93,7 @@ class CountingStore:
             again=given - _union(data),
             visits=visits,
             containers=len(set(paths)),
+            media=len({path for path, _, _ in self._seen}),
         )
 
 

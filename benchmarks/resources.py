@@ -13,7 +13,7 @@ from benchmarks import planner
 from benchmarks.bench import IMAGE, Bench, engine_store
 from benchmarks.contenders import find_ls, rehydrate
 from benchmarks.engine import WarmEngine
-from benchmarks.figures import Limit
+from benchmarks.figures import Limit, differences, ratios
 from benchmarks.phases import PHASES
 from benchmarks.runs import Run, RunError, remove
 
@@ -98,14 +98,24 @@ def optimize(bench: Bench) -> None:
     bench.add("optimize", "new: one-thread sum / optimize", "x", values, limit=limit, note=note)
 
     rehydrate("optimize", tree, fresh)
+    nothing, empty = bench.memory / "nothing", bench.memory / "empty-store"
+    nothing.mkdir()
+    rehydrate("optimize", nothing, empty)
     contenders = {
         "rehydrate": partial(rehydrate, "optimize", tree, fresh),
         "find": partial(find_ls, tree),
+        "rehydrate, nothing": partial(rehydrate, "optimize", nothing, empty),
     }
     found = bench.race("optimize unchanged", contenders, before=lambda: None)
     runs = (found["rehydrate"], found["find"])
     bench.compare("optimize", "unchanged / find -ls", runs, limit=Limit(2.0))
-    remove(fresh)
+    idle = [run.wall for run in found["rehydrate, nothing"]]
+    apart = differences([run.wall for run in found["rehydrate"]], idle)
+    values = ratios(apart, [run.wall for run in found["find"]])
+    name = "unchanged / find -ls, less the run on an empty tree"
+    bench.add("optimize", name, "x", values, note=f"{statistics.median(idle):.3f} s")
+    for path in (fresh, nothing, empty):
+        remove(path)
 
 
 def _bare(*arguments: str, names: Sequence[str] = ()) -> Run:

@@ -20,4 +20,4 @@ def test_bytes_visits_and_repeats_are_counted_as_they_come(tmp_path: Path) -> No
     found = store.counted()
     assert (found.reads, found.data_bytes, found.other_bytes) == (5, 50 + 40 + 10 + 10, 30)
     assert found.again == 10 + 10
-    assert (found.visits, found.containers) == (3, 2)
+    assert (found.visits, found.containers, found.media) == (3, 2, 3)
