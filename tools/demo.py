@@ -29,6 +29,10 @@ QUIET = 2.2
 SELECTION = ["hard", "python/json", "python/email/*.py"]
 
 
+class Stopped(Exception):  # noqa: N818 - the fault is noted where it happens
+    """A step failed without which the following ones say nothing."""
+
+
 class Demo:
     """Runs commands, prints them, and counts what went wrong.
 
@@ -63,6 +67,9 @@ class Demo:
 
         Returns:
             What it printed.
+
+        Raises:
+            Stopped: It ended otherwise, and the rest builds on it.
         """
         print(f"$ {line}", flush=True)
         done = subprocess.run(
@@ -81,6 +88,8 @@ class Demo:
             print(f"  ... {len(lines) - shown} more lines")
         if done.returncode != expected:
             self.fault(f"exit code {done.returncode} instead of {expected}: {line}")
+            if line.startswith(("rehydrate ", "mv ")):
+                raise Stopped
         return text
 
     def fault(self, text: str) -> None:
@@ -383,14 +392,16 @@ def main(arguments: Sequence[str]) -> int:
     program = find_program()
     started = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="rehydrate-demo-"))
+    demo = Demo(folder, program)
     try:
-        demo = Demo(folder, program)
         print(f"working in {folder}; the command is {program}")
         demo.run("rehydrate --version")
         back_up(demo, options.tree)
         restore_selection(demo)
         restore_everything(demo)
         check_the_checks(demo)
+    except Stopped:
+        print("\nstopped: the steps that follow build on this one")
     finally:
         if not options.keep:
             subprocess.run(["chmod", "-R", "u+rwX", folder], check=False)
