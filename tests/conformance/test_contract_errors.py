@@ -89,7 +89,7 @@ def test_missing_map_container_is_found_in_another_generation(tmp_path: Path) ->
     assert [call.path for call in job.store.named(LIST)] == ["Stream"]
 
 
-class Vendor(Exception):
+class VendorError(Exception):
     """An exception with the attributes that are honoured."""
 
     def __init__(self, **attributes: object) -> None:
@@ -101,20 +101,20 @@ class Vendor(Exception):
 @pytest.mark.parametrize("code", [0x8007001F, -2147024865, 0, 5])
 def test_code_of_the_vendor_passes_unchanged(tmp_path: Path, code: int) -> None:
     world = one_container()
-    job = run(world, tmp_path, failing_at(world, 1, lambda: Vendor(hresult=code)))
+    job = run(world, tmp_path, failing_at(world, 1, lambda: VendorError(hresult=code)))
     job.check()
     assert job.failed() == {"f1"}
     error = job.error_of("f1")
     assert isinstance(error, StoreReadError)
     assert error.hresult == code
-    assert isinstance(error.__cause__, Vendor)
+    assert isinstance(error.__cause__, VendorError)
 
 
 @pytest.mark.rule("CC-ERR-2")
 @pytest.mark.parametrize("code", ["x", None, True, 1.5])
 def test_code_that_is_no_number_is_ignored(tmp_path: Path, code: object) -> None:
     world = one_container()
-    job = run(world, tmp_path, failing_at(world, 1, lambda: Vendor(hresult=code)))
+    job = run(world, tmp_path, failing_at(world, 1, lambda: VendorError(hresult=code)))
     error = job.error_of("f1")
     assert isinstance(error, StoreReadError)
     assert error.hresult == StoreReadError.default_hresult
@@ -122,11 +122,11 @@ def test_code_that_is_no_number_is_ignored(tmp_path: Path, code: object) -> None
 
 @pytest.mark.rule("CC-ERR-2")
 def test_not_found_with_a_code_keeps_it(tmp_path: Path) -> None:
-    class Gone(FileNotFoundError):
+    class GoneError(FileNotFoundError):
         hresult = 0x80310001
 
     world = one_container()
-    job = run(world, tmp_path, FailingStore(world.store(), Gone, once=False))
+    job = run(world, tmp_path, FailingStore(world.store(), GoneError, once=False))
     job.check()
     error = job.error_of("f0")
     assert isinstance(error, ContainerNotFoundError)
@@ -143,7 +143,7 @@ def test_not_retryable_bytes_are_not_asked_for_again(
 ) -> None:
     world = one_container()
     place = world.data().refs[1]
-    job = run(world, tmp_path, failing_at(world, 1, lambda: Vendor(**attributes)))
+    job = run(world, tmp_path, failing_at(world, 1, lambda: VendorError(**attributes)))
     job.check()
     again = [call for call in job.store.reads if (call.offset, call.size) == (place.offset, 1072)]
     assert len(again) == asked
@@ -331,7 +331,7 @@ def test_some_failed_is_partial_success(tmp_path: Path) -> None:
 @pytest.mark.rule("CC-ERR-8")
 def test_none_restored_is_the_error_of_the_first(tmp_path: Path) -> None:
     world = one_container()
-    store = FailingStore(world.store(), lambda: Vendor(hresult=0x8007045D), once=False)
+    store = FailingStore(world.store(), lambda: VendorError(hresult=0x8007045D), once=False)
     job = run(world, tmp_path, store)
     assert job.report.hresult == 0x8007045D
 

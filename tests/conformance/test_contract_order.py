@@ -94,7 +94,7 @@ def test_answer_may_be_a_generator_and_is_taken_over(tmp_path: Path) -> None:
 @pytest.mark.rule("CC-ORDER-2")
 def test_extents_are_made_by_keyword() -> None:
     with pytest.raises(TypeError):
-        ContainerExtent(0, 1, 2)  # type: ignore[misc] # tries what must not work
+        ContainerExtent(0, 1, 2)  # type: ignore[call-arg] # tries what must not work
 
 
 @pytest.mark.rule("CC-ORDER-4")

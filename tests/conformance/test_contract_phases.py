@@ -177,7 +177,7 @@ def test_kinds_are_told_before_the_first_preview_and_divide_the_counters(tmp_pat
     counters = job.report.counters
     assert counters.order_calls == len(job.store.named(ORDER))
     assert counters.previews == len(job.store.previews)
-    by_path = {path: 0 for path in (MAPS, ONE, TWO)}
+    by_path = dict.fromkeys((MAPS, ONE, TWO), 0)
     for call in job.store.reads:
         by_path[call.path or MAPS] += call.got
     assert counters.metadata_bytes == by_path[MAPS]

@@ -225,9 +225,7 @@ def test_context_variables_of_the_caller_are_visible(
             seen.add((name, variable.get()))
             return super()._call(name, method, *args)
 
-    inner = Fake(
-        ordered(world, natural), preview_container_read=nothing, concurrent_reads=reads
-    )
+    inner = Fake(ordered(world, natural), preview_container_read=nothing, concurrent_reads=reads)
     token = variable.set("of the caller")
     try:
         with ThreadPoolExecutor(2) as pool:

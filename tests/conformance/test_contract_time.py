@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,16 @@ import pytest
 from rehydrate.conformance import FailingStore, World
 from rehydrate.conformance.faults import LIST, ORDER, PREVIEW, READ
 from rehydrate.engine import restore
-from rehydrate.errors import E_CANCELLED, Cancelled, NotReadyError, StoreContractError, StoreTimeoutError
+from rehydrate.errors import (
+    E_CANCELLED,
+    Cancelled,
+    NotReadyError,
+    StoreContractError,
+    StoreTimeoutError,
+)
 from rehydrate.requests import CancelToken
 from rehydrate.results import FileFinished, FileStatus
-from rehydrate.values import StorePath
+from rehydrate.values import ContainerExtent, StorePath
 from tests.conformance.jobs import (
     ONE,
     TWO,
@@ -216,9 +223,7 @@ def assert_resumes(world: World, out: Path) -> None:
 @pytest.mark.rule("CC-TIME-4")
 @pytest.mark.parametrize("name", [ORDER, PREVIEW, READ, LIST])
 @pytest.mark.parametrize("at", [0, 1])
-def test_cancelled_out_of_any_callback_cancels_the_job(
-    tmp_path: Path, name: str, at: int
-) -> None:
+def test_cancelled_out_of_any_callback_cancels_the_job(tmp_path: Path, name: str, at: int) -> None:
     world = two_containers()
     good = dict(world.files)
     broken(world, ONE, world.data(1).refs[0].offset + 90)
@@ -243,9 +248,9 @@ def test_cancelled_out_of_any_callback_cancels_the_job(
 def test_cancelled_out_of_a_generator_of_extents(tmp_path: Path) -> None:
     world = one_container(2)
 
-    def answer(containers: object) -> object:
+    def answer(containers: object) -> Iterator[ContainerExtent]:
+        yield ContainerExtent(index=0)
         raise Cancelled
-        yield
 
     job = run(world, tmp_path, ordered(world, answer))
     job.check(cancelled=True)

@@ -336,9 +336,9 @@ def _restore(store: BackupStore, corpus: Corpus, out: Path) -> RestoreReport:
 
 
 def _tree(folder: Path) -> dict[str, bytes]:
-    """Return all files below a folder; compared by their bytes, not by our digests."""
+    """Return all files below a folder by their bytes, without what waits for a resume."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file()
+        if path.is_file() and not path.relative_to(folder).parts[0].startswith(".rehydrate-")
     }
