@@ -81,6 +81,8 @@ def test_tree_order_keeps_the_content_of_a_directory_together() -> None:
         pytest.param(segment_of([b"a", b"b"], [b"", bytes(65500)]), "segment.size", id="64 KiB"),
         pytest.param(segment_of([b"a"], [bytes(1 << 20)]), "segment.size", id="1 MiB"),
         pytest.param(segment_of([b"a", b"b"], path_ends=[2, 1]), "segment.column", id="last end"),
+        pytest.param(segment_of([b"a", b"b"], path_ends=[1, 1]), "segment.column", id="early end"),
+        pytest.param(segment_of([b"a", b"b"], path_ends=[1, 3]), "segment.column", id="late end"),
         pytest.param(
             segment_of([b"aaa", b"b", b"c"], path_ends=[3, 2, 5]), "segment.column", id="end falls"
         ),
@@ -297,6 +299,7 @@ def state(**changes: Any) -> dict[str, Any]:
 
 
 WRAPPED = ends(5, 2**63, 2**64 - 1, 9)
+NO_STATES: list[object] = [None, 1, True, "Data11", {}, {"Data": 1}]
 BAD_NUMBERS: list[object] = [-1, 2**63, True, "1", None, []]
 BAD_STATES: list[tuple[str, Any]] = [
     *(("kind", value) for value in ("data", "", 1, None)),
@@ -344,7 +347,17 @@ BAD_MANIFESTS = [
     pytest.param(manifest_of(b'{"a":' * 100_000), "json.syntax", id="100,000 objects"),
     pytest.param(manifest_of(b"9" * 100_000), "json.syntax", id="100,000 digits"),
     pytest.param(manifest_of(b'{"version":1,"version":1}'), "json.syntax", id="name twice"),
-    pytest.param(manifest_of(b"[]"), "manifest.json", id="list"),
+    *(
+        pytest.param(manifest_of(text), "manifest.json", id=f"description is {text.decode()}")
+        for text in (b"[]", b"{}", b"null", b"1", b"true", b'"text"')
+    ),
+    pytest.param(
+        manifest_of(described={"version": 0, "parent": None}), "manifest.json", id="first is 0"
+    ),
+    *(
+        pytest.param(manifest_of(described={"containers": [entry]}), "manifest.json", id=f"{entry}")
+        for entry in NO_STATES
+    ),
     pytest.param(manifest_of(described={"more": 1}), "manifest.json", id="unknown member"),
     pytest.param(manifest_of(described={"source": 1}), "manifest.json", id="source number"),
     pytest.param(manifest_of(described={"source": "\ud800"}), "manifest.json", id="surrogate"),

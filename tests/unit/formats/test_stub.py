@@ -148,10 +148,13 @@ BAD_STUBS = [
     pytest.param(changed(FILE_STUB, rows=0), "stub.parts", id="more bytes than rows"),
     pytest.param(changed(FILE_STUB, properties=2**32 - 1), "stub.parts", id="properties"),
     pytest.param(changed(FILE_STUB, flags=2), "stub.fields", id="flag"),
-    pytest.param(changed(FILE_STUB, kind=0), "stub.fields", id="kind 0"),
+    pytest.param(changed(EMPTY, kind=0), "stub.fields", id="kind 0"),
     pytest.param(changed(EMPTY, kind=4), "stub.fields", id="kind 4"),
     pytest.param(changed(FILE_STUB, map_kind=3), "stub.fields", id="map 3"),
-    pytest.param(changed(FILE_STUB, map_kind=MAP_NONE), "stub.fields", id="rows without map"),
+    pytest.param(
+        changed(FILE_STUB, map_kind=MAP_NONE, size=0), "stub.fields", id="rows without map"
+    ),
+    pytest.param(changed(FILE_STUB, kind=SYMLINK), "stub.fields", id="link with map"),
     pytest.param(changed(EMPTY, size=1), "stub.fields", id="size without map"),
     pytest.param(
         changed(
@@ -344,6 +347,26 @@ def test_parts_must_rise_in_each_stub_and_only_there() -> None:
         assert {index: error.code for index, error in table.errors.items()} == {1: "stub.part"}
 
 
+def test_largest_parts() -> None:
+    most = PART.repeat(8192)
+    most["end"] = np.arange(1, 8193)
+    stub = attrs.evolve(PARTS_STUB, size=8192, rows=most)
+    assert same(parse_stub(encode_stub(stub)), stub)
+    largest = PART.copy()
+    largest["length"] = 72 + 64 * 262144
+    largest["offset"] = 2**63 - 1 - (72 + 64 * 262144)
+    stub = attrs.evolve(PARTS_STUB, rows=largest)
+    assert same(parse_stub(encode_stub(stub)), stub)
+
+
+def test_largest_size() -> None:
+    stub = attrs.evolve(FILE_STUB, size=2**63 - 1, rows=hole_row(2**63 - 1))
+    assert same(parse_stub(encode_stub(stub), Limits(file_size=2**64)), stub)
+    with pytest.raises(FormatError) as caught:
+        parse_stub(changed(stub, size=2**63), Limits(file_size=2**64))
+    assert caught.value.code == "stub.fields"
+
+
 def test_parts_count_against_the_limit_of_maps() -> None:
     later = PART.copy()
     later["end"] = 2000
@@ -408,6 +431,7 @@ def test_largest_properties_come_back(text: bytes, xattrs: Xattrs) -> None:
 def test_store_key_is_that_of_a_native_stub_only() -> None:
     data = encode_stub(EMPTY)
     assert store_key(data) == NATIVE.store_key(data) == STORE.bytes
+    assert store_key(data[:136]) == STORE.bytes
     assert store_key(data[:135]) is None
     assert store_key(b"RHSX" + data[4:]) is None
     assert store_key(b"") is None

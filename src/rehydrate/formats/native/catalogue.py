@@ -402,6 +402,6 @@ def unseal_manifest(data: bytes) -> bytes:
         CorruptMetadataError: The file is damaged.
     """
     payload = data[:-_DIGEST_SIZE]
-    if len(data) < _DIGEST_SIZE or blake3(payload).digest() != data[-_DIGEST_SIZE:]:
+    if blake3(payload).digest() != data[-_DIGEST_SIZE:]:
         raise CorruptMetadataError("a manifest file is damaged", code="manifest.digest")
     return payload
