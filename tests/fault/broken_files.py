@@ -6,6 +6,7 @@ renames are undone.
 
 import errno
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import attrs
 
 from rehydrate.ports import SystemFiles
 from rehydrate.values import ReadableBuffer
+
+_PAGE = 4096
 
 
 class Killed(BaseException):
@@ -39,9 +42,19 @@ class BrokenFiles(SystemFiles):
         self.calls: list[str] = []
         self._error = errors
         self._ranges: dict[Path, list[tuple[int, int]]] = {}
+        self._poisoned: dict[Path, list[tuple[int, int]]] = {}
         self._created: list[Path] = []
         self._renames: list[_Rename] = []
-        for name in ("open", "pwrite", "ftruncate", "mkdir", "unlink", "rename", "fsync"):
+        for name in (
+            "open",
+            "pwrite",
+            "ftruncate",
+            "mkdir",
+            "unlink",
+            "rename",
+            "fsync",
+            "drop_cache",
+        ):
             setattr(self, name, getattr(self, f"broken_{name}"))
 
     def _count(self, name: str) -> None:
@@ -80,6 +93,9 @@ class BrokenFiles(SystemFiles):
 
     def broken_ftruncate(self, fd: int, size: int) -> None:
         self._count("ftruncate")
+        path = _path_of(fd)
+        for ranges in (self._ranges, self._poisoned):
+            ranges[path] = [found for found in ranges.get(path, []) if found[0] < size]
         os.ftruncate(fd, size)
 
     def broken_mkdir(self, path: bytes, mode: int, dir_fd: int) -> None:
@@ -88,6 +104,9 @@ class BrokenFiles(SystemFiles):
 
     def broken_unlink(self, path: bytes, dir_fd: int) -> None:
         self._count("unlink")
+        gone = _path_of(dir_fd) / os.fsdecode(path)
+        self._ranges.pop(gone, None)
+        self._poisoned.pop(gone, None)
         os.unlink(path, dir_fd=dir_fd)
 
     def broken_rename(self, src: bytes, dst: bytes, *, src_dir_fd: int, dst_dir_fd: int) -> None:
@@ -96,38 +115,61 @@ class BrokenFiles(SystemFiles):
         target = _path_of(dst_dir_fd) / os.fsdecode(dst)
         old = target.read_bytes() if target.exists() else None
         source.rename(target)
+        for ranges in (self._ranges, self._poisoned):
+            if source in ranges:
+                ranges[target] = ranges.pop(source)
         self._renames.append(_Rename(source, target, old))
 
     def broken_fsync(self, fd: int) -> None:
-        """A failed sync takes the pages away and calls them clean."""
+        """After a failed sync the pages still read as written, and no later sync writes them."""
         path = _path_of(fd)
         try:
             self._count("fsync")
         except OSError:
-            self._lose(path)
+            self._poisoned.setdefault(path, []).extend(self._ranges.pop(path, []))
             raise
         self._ranges.pop(path, None)
         self._created = [found for found in self._created if found.parent != path]
         self._renames = [found for found in self._renames if found.target.parent != path]
 
-    def _lose(self, path: Path) -> None:
-        if path.is_file():
-            size = path.stat().st_size
-            with path.open("r+b") as stream:
-                for offset, length in self._ranges.pop(path, []):
-                    stream.seek(offset)
-                    stream.write(bytes(max(min(length, size - offset), 0)))
+    def broken_drop_cache(self, fd: int) -> None:
+        """What no sync wrote is gone with the cache."""
+        path = _path_of(fd)
+        for offset, length in self._poisoned.pop(path, []):
+            _clear(path, offset, offset + length)
 
-    def cut_power(self) -> None:
-        """Take away whatever was not synced."""
-        for path in list(self._ranges):
-            self._lose(path)
-        for rename in reversed(self._renames):
+    def cut_power(self, generator: random.Random | None = None) -> None:
+        """Take away what was not synced: all of it, or some of the pages and of the names."""
+
+        def lost() -> bool:
+            return generator is None or generator.random() < 0.5
+
+        written = [*self._ranges.items(), *self._poisoned.items()]
+        pages = [
+            (path, page, min(page + _PAGE, offset + length))
+            for path, found in written
+            for offset, length in found
+            for page in range(offset, offset + length, _PAGE)
+        ]
+        for path, start, end in pages:
+            if lost():
+                _clear(path, start, end)
+        undone = [rename for rename in reversed(self._renames) if lost()]
+        for rename in undone:
             rename.target.rename(rename.source)
             if rename.old is not None:
                 rename.target.write_bytes(rename.old)
         for path in self._created:
-            path.unlink(missing_ok=True)
+            if lost():
+                path.unlink(missing_ok=True)
+
+
+def _clear(path: Path, start: int, end: int) -> None:
+    if path.is_file():
+        with path.open("r+b") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(start)
+            stream.write(bytes(max(min(end, size) - start, 0)))
 
 
 def failing(name: str, number: int, code: int) -> Callable[[str], BaseException | None]:

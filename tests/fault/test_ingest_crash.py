@@ -58,9 +58,9 @@ def calls_of_a_run(store: Path, source: Path, tmp_path: Path) -> list[str]:
     return files.calls
 
 
-@pytest.mark.parametrize("power", [False, True], ids=["killed", "power-cut"])
+@pytest.mark.parametrize("power", ["stays", "cut", "torn"])
 def test_every_moment_of_death_leaves_the_published_versions_and_a_store_that_goes_on(
-    store: Path, source: Path, tmp_path: Path, *, power: bool
+    store: Path, source: Path, tmp_path: Path, power: str
 ) -> None:
     first = of_version(store, 1)
     calls = calls_of_a_run(store, source, tmp_path)
@@ -71,8 +71,8 @@ def test_every_moment_of_death_leaves_the_published_versions_and_a_store_that_go
         files = BrokenFiles(at)
         with pytest.raises(Killed):
             optimize(source, broken, options=OPTIONS, world=World(files=files))
-        if power:
-            files.cut_power()
+        if power != "stays":
+            files.cut_power(None if power == "cut" else random.Random(at))
         where = f"call {at}, {calls[at - 1]}"
         assert of_version(broken, 1) == first, where
         assert published(broken) in ([1], [1, 2]), where
@@ -101,7 +101,7 @@ def test_two_deaths_in_a_row_do_no_more_harm_than_one(
             try:
                 optimize(source, broken, options=OPTIONS, world=World(files=files))
             except Killed:
-                files.cut_power()
+                files.cut_power(generator)
         report = optimize(source, broken, options=OPTIONS)
         assert of_version(broken, report.version) == of_tree(source)
         assert of_version(broken, 1) == first
@@ -119,6 +119,7 @@ def test_a_failed_sync_is_survived_wherever_it_happens(
         shutil.copytree(store, broken)
         files = BrokenFiles(errors=failing("fsync", number, IO_ERROR))
         report = optimize(source, broken, options=OPTIONS, world=World(files=files))
+        files.cut_power()
         assert of_version(broken, report.version) == of_tree(source), number
         assert of_version(broken, 1) == first, number
         assert verify_store(broken, read_data=True).ok, number
@@ -173,8 +174,15 @@ def test_a_device_that_takes_nothing_is_an_error_and_no_endless_loop(
         optimize(source, store, options=OPTIONS, world=World(files=files))
 
 
-def test_an_old_container_is_never_written_again(store: Path, source: Path) -> None:
+@pytest.mark.parametrize("capacity", [1, 40_000])
+def test_an_old_container_is_never_written_again(
+    source: Path, tmp_path: Path, capacity: int
+) -> None:
     """Sealed ones, and the committed part of the one that may be appended to."""
+    store = tmp_path / "store"
+    create_store(store, chunker=SMALL, capacity=capacity)
+    optimize(source, store, options=OPTIONS)
+    (source / "new").write_bytes(noise(30_000, 12))
     before = {path: path.read_bytes() for path in store.glob("*/*.rhc")}
     optimize(source, store, options=OPTIONS)
     sealed = 0
@@ -182,4 +190,34 @@ def test_an_old_container_is_never_written_again(store: Path, source: Path) -> N
         after = path.read_bytes()
         assert after[: len(content)] == content
         sealed += after == content
-    assert sealed >= 1
+    assert sealed == len(before) if capacity == 1 else sealed >= 1
+    assert verify_store(store, read_data=True).ok
+
+
+def test_what_lies_behind_the_last_commit_is_cut_off(store: Path, source: Path) -> None:
+    (container,) = (path for path in store.glob("Data/*") if path.stat().st_size < 40_000)
+    committed = container.stat().st_size
+    with container.open("ab") as stream:
+        stream.write(b"RHR1" * 5000)
+    shutil.rmtree(source)
+    source.mkdir()
+    optimize(source, store)
+    assert container.stat().st_size == committed
+
+
+def test_a_container_whose_sync_failed_is_not_appended_to_again(store: Path, source: Path) -> None:
+    before = {path: path.read_bytes() for path in store.glob("Data/*")}
+    seen: list[str] = []
+
+    def fail_first_after_data(name: str) -> BaseException | None:
+        seen.append(name)
+        # The first write is the note in the lock file.
+        if name == "fsync" and seen.count("pwrite") > 1 and "failed" not in seen:
+            seen.append("failed")
+            return OSError(IO_ERROR, "Input/output error")
+        return None
+
+    files = BrokenFiles(errors=fail_first_after_data)
+    optimize(source, store, options=OPTIONS, world=World(files=files))
+    assert seen[seen.index("failed") + 1] == "ftruncate"
+    assert {path: path.read_bytes() for path in before} == before

@@ -103,8 +103,10 @@ def create_container(files: Files, folder_fd: int, header: ContainerHeader) -> i
         write_all(files, fd, encode_header(header), 0)
         sync(files, fd, name)
         sync(files, folder_fd, f"the folder of {name}")
-    except BaseException:
+    except BaseException as error:
         files.close(fd)
+        if isinstance(error, DurabilityError):
+            error.at(container=container_path(header.kind, header.container, header.generation))
         raise
     return fd
 
@@ -259,8 +261,9 @@ class ContainerWriter:
             return
         try:
             sync(self._files, self._fd, self.path)
-        except DurabilityError:
+        except DurabilityError as error:
             self._cut_back()
+            error.at(container=self.path)
             raise
         self.synced = self.state
 

@@ -70,9 +70,10 @@ def optimize(
     """
     options = options or OptimizeOptions()
     world = world or World()
+    abandoned: set[str] = set()
     for attempt in range(_SYNC_ATTEMPTS):
         try:
-            with opened_store(store, world) as writer:
+            with opened_store(store, world, abandoned) as writer:
                 tree = SourceTree(source)
                 try:
                     tree.exclude(store, "it is the store itself")
@@ -83,10 +84,11 @@ def optimize(
                         run.close()
                 finally:
                     tree.close()
-        except DurabilityError:
+        except DurabilityError as error:
             # What was written since the last checkpoint is unproven: it is stored again, elsewhere.
             if attempt == _SYNC_ATTEMPTS - 1:
                 raise
+            abandoned.add(error.container or "")
     msg = "no attempt was made"
     raise RuntimeError(msg)
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import attrs
 
-from rehydrate.errors import CorruptMetadataError, FormatError, PublishError
+from rehydrate.errors import CorruptMetadataError, DurabilityError, FormatError, PublishError
 from rehydrate.formats.native.catalogue import ContainerState
 from rehydrate.formats.native.chain import ChainState, ReadAt, commit_before, follow_chain
 from rehydrate.formats.native.container import (
@@ -45,6 +45,7 @@ class FoundContainer:
         header: Its header; ``None`` if that is damaged.
         state: Last commit that holds.
         damage: What is wrong with the committed part; empty if nothing.
+        unproven: A sync failed: what lies behind ``state`` may be there and is not believed.
     """
 
     kind: str
@@ -54,6 +55,7 @@ class FoundContainer:
     header: ContainerHeader | None
     state: ChainState
     damage: str = ""
+    unproven: bool = False
 
     @property
     def path(self) -> str:
@@ -95,10 +97,9 @@ class Survey:
         """Return the container that may be appended to, if there is one."""
         candidates = [found for found in self.containers if found.kind == kind]
         last = max(candidates, key=lambda found: found.container, default=None)
-        if last is None or last.header is None or last.damage or last.state.sealed:
+        if last is None or last.header is None or last.damage or last.unproven:
             return None
-        # A container whose id was skipped (no valid header) seals the ones before it as well.
-        return None if last.header.tombstone else last
+        return None if last.header.tombstone or last.state.sealed else last
 
 
 def reader_of(files: Files, fd: int) -> ReadAt:
@@ -123,10 +124,12 @@ def survey(
 
     Raises:
         OSError: A container cannot be opened or read.
+        DurabilityError: The name of a container that no manifest knows cannot be made to survive.
     """
     states = _farthest(known)
     found: list[FoundContainer] = []
     ids = [state.container for state in states.values()]
+    new_names: set[str] = set()
     for kind in (DATA, STREAM):
         for name in sorted(files.listdir(folders.of(kind))):
             parsed = parse_container_name(name)
@@ -134,9 +137,13 @@ def survey(
                 continue
             ids.append(parsed[0])
             state = states.pop((kind, *parsed), None)
+            if state is None:
+                new_names.add(kind)
             container = _look(files, folders.of(kind), store, (kind, *parsed), state)
             if container is not None:
                 found.append(container)
+    for kind in sorted(new_names):
+        sync(files, folders.of(kind), f"the folder {kind}")
     lost = tuple(container_path(*key) for key in sorted(states))
     return Survey(tuple(found), max(ids, default=0) + 1, lost)
 
@@ -162,12 +169,18 @@ def _look(
     try:
         size = files.fstat(fd).st_size
         read = reader_of(files, fd)
+        # A run that did not end left this container, or what follows the known state.
+        left = known is None or size > known.valid_length
+        proven = not left or _prove(files, fd, name)
         header, damage = _header(read, store, key)
         if header is None and known is None:
             return None
         state = ChainState()
         if header is not None and not header.tombstone:
-            state, damage = _state(read, header, known, size)
+            state, damage = _known_state(read, header, known)
+            if left and proven and not damage:
+                for stretch in follow_chain(read, header, state, payloads=True):
+                    state = stretch.state
         return FoundContainer(
             kind=kind,
             container=number,
@@ -176,6 +189,7 @@ def _look(
             header=header,
             state=state,
             damage=damage,
+            unproven=not proven,
         )
     finally:
         files.close(fd)
@@ -191,21 +205,32 @@ def _header(read: ReadAt, store: StoreId, key: _Key) -> tuple[ContainerHeader | 
     return header, ""
 
 
-def _state(
-    read: ReadAt, header: ContainerHeader, known: ContainerState | None, size: int
+def _known_state(
+    read: ReadAt, header: ContainerHeader, known: ContainerState | None
 ) -> tuple[ChainState, str]:
-    state, damage = ChainState(), ""
-    if known is not None:
-        try:
-            state = commit_before(read, header, known.valid_length)
-            if (state.sequence, state.digest.hex()) != (known.sequence, known.digest):
-                damage = "another commit stands where the newest version needs one"
-        except CorruptMetadataError as error:
-            state, damage = ChainState(), str(error)
-    if not damage and size > state.end:
-        for stretch in follow_chain(read, header, state, payloads=True):
-            state = stretch.state
-    return state, damage
+    if known is None:
+        return ChainState(), ""
+    try:
+        state = commit_before(read, header, known.valid_length)
+    except CorruptMetadataError as error:
+        return ChainState(), str(error)
+    if (state.sequence, state.digest.hex()) != (known.sequence, known.digest):
+        return state, "another commit stands where the newest version needs one"
+    return state, ""
+
+
+def _prove(files: Files, fd: int, name: str) -> bool:
+    """Have the medium, not its cache, say what a run left that did not live to sync it.
+
+    Its process may have died between write and sync, or after a sync that failed: what is read from
+    the cache then proves nothing.
+    """
+    try:
+        sync(files, fd, name)
+    except DurabilityError:
+        return False
+    files.drop_cache(fd)
+    return True
 
 
 def reopen(files: Files, folders: Folders, found: FoundContainer) -> ContainerWriter:

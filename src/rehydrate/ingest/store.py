@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -168,6 +168,8 @@ class StoreWriter:
         configuration: StoreConfiguration,
         versions: Versions,
         found: Survey,
+        *,
+        abandoned: Collection[str],
     ) -> None:
         """Take over what was found; see :func:`opened_store`."""
         self.world = world
@@ -176,6 +178,7 @@ class StoreWriter:
         self.versions = versions
         self.found = found
         self.data_bytes = 0
+        self._abandoned = abandoned
         self._next_id = found.next_id
         self._states: dict[tuple[str, int], ContainerState] = {
             (container.kind, container.container): container.described()
@@ -194,7 +197,7 @@ class StoreWriter:
     def _reopened(self, kind: str) -> ContainerWriter | None:
         last = self.found.appendable(kind)
         # A manifest that cannot be read may need what looks like a torn end: nothing is cut then.
-        if last is None or self.versions.unreadable:
+        if last is None or last.path in self._abandoned or self.versions.unreadable:
             return None
         return reopen(self.world.files, self.folders, last)
 
@@ -334,12 +337,17 @@ class StoreWriter:
 
 
 @contextmanager
-def opened_store(path: str | os.PathLike[str], world: World | None = None) -> Iterator[StoreWriter]:
+def opened_store(
+    path: str | os.PathLike[str],
+    world: World | None = None,
+    abandoned: Collection[str] = (),
+) -> Iterator[StoreWriter]:
     """Open a store for writing: lock, recover, yield, close.
 
     Args:
         path: Directory of the store.
         world: The ports to use.
+        abandoned: Containers (store paths) that must not be appended to any more.
 
     Raises:
         StoreError: This is no store, it is locked, or it cannot be written.
@@ -366,7 +374,7 @@ def opened_store(path: str | os.PathLike[str], world: World | None = None) -> It
             raise
         except OSError as error:
             raise StoreError(f"cannot read {name}: {error.strerror}") from error
-        writer = StoreWriter(world, folders, configuration, versions, found)
+        writer = StoreWriter(world, folders, configuration, versions, found, abandoned=abandoned)
         try:
             yield writer
         finally:
