@@ -101,7 +101,7 @@ class ReadCounters:
     Attributes:
         order_calls: Calls of ``order_containers_restore`` (made or stood in for).
         previews: Accepted previews.
-        reads: Reads made, continuations included.
+        reads: Reads made, continuations and failed ones included.
         bytes_read: Bytes received in the data phase.
         bytes_needed: Distinct bytes of needed data records.
         metadata_bytes: Bytes received in the stream phase.

@@ -107,6 +107,7 @@ class Job:
 
     def check(self, *, cancelled: bool = False) -> None:
         """Every target is the whole new file or the whole old one, and the report says which."""
+        assert self.report.counters.reads == len(self.store.reads)
         for result in self.report.results:
             assert cancelled or result.status is not FileStatus.CANCELLED, result
             assert "fault of ours" not in str(result.error), result

@@ -259,6 +259,7 @@ class StoreConformance:
         assert len(recording.named(ORDER)) <= _PHASES
         counters = report.counters
         assert recording.bytes_given == counters.bytes_read + counters.metadata_bytes
+        assert len(recording.reads) == counters.reads
 
     def test_lost_container_costs_its_own_files_only(
         self, store: BackupStore, corpus: Corpus, tmp_path: Path

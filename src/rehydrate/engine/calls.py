@@ -7,8 +7,9 @@ contract.
 
 import itertools
 import math
+import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, ParamSpec, TypeVar, cast
+from typing import Final, ParamSpec, TypeAlias, TypeVar, cast
 
 from rehydrate.errors import (
     Cancelled,
@@ -29,6 +30,7 @@ __all__ = ["ObserverCalls", "StoreCalls", "attempt", "declared_store"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
+Room: TypeAlias = bytearray | memoryview
 DEFAULT_GAP: Final = 4 << 10
 DEFAULT_READ: Final = 8 << 20
 DEFAULT_TIMEOUT: Final = 300.0
@@ -148,6 +150,7 @@ class StoreCalls:
         max_gap: The store's hint, or 4096.
         max_read: The store's hint, or 8 MiB.
         read_timeout: Seconds for one read, or None for no limit.
+        reads_made: Reads so far, continuations included.
     """
 
     def __init__(self, store: BackupStore) -> None:
@@ -171,6 +174,8 @@ class StoreCalls:
         self.max_gap = _declared(store, "max_gap", default=DEFAULT_GAP, low=0, high=LARGEST_READ)
         self.max_read = _declared(store, "max_read", default=DEFAULT_READ, low=1, high=LARGEST_READ)
         self.read_timeout = _declared_timeout(store)
+        self._count = threading.Lock()
+        self.reads_made = 0
 
     @property
     def reads_into(self) -> bool:
@@ -234,7 +239,7 @@ class StoreCalls:
             return None
         return _vendor_error(answer, "take a preview", path)
 
-    def read(self, path: StorePath, offset: int, size: int, room: bytearray | None) -> memoryview:
+    def read(self, path: StorePath, offset: int, size: int, room: Room | None) -> memoryview:
         """Read exactly ``size`` bytes, continuing short answers (CC-READ, CC-SIZE).
 
         Args:
@@ -253,7 +258,7 @@ class StoreCalls:
         first = self._read_some(path, offset, size, room, 0)
         if len(first) == size:
             return first
-        target = bytearray(size) if room is None else room
+        target = memoryview(bytearray(size) if room is None else room)
         got = len(first)
         target[:got] = first
         most = 4 + size // 4096
@@ -266,15 +271,17 @@ class StoreCalls:
             target[got : got + len(piece)] = piece
             got += len(piece)
             if got == size:
-                return memoryview(target)[:size]
+                return target[:size]
         raise ShortReadError(
             f"the store gave {got} of {size} bytes", wanted=size, got=got, container=path,
             offset=offset,
         )  # fmt: skip
 
     def _read_some(
-        self, path: StorePath, offset: int, size: int, room: bytearray | None, at: int
+        self, path: StorePath, offset: int, size: int, room: Room | None, at: int
     ) -> memoryview:
+        with self._count:
+            self.reads_made += 1
         if self._read_into is not None and room is not None:
             view = memoryview(room)[at : at + size]
             count = attempt(self._read_into, path, offset, view)
@@ -297,7 +304,7 @@ class StoreCalls:
         path: StorePath,
         offset: int,
         size: int,
-        room: bytearray | None,
+        room: Room | None,
         at: int,
     ) -> memoryview:
         if isinstance(answer, Exception):

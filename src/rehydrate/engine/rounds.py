@@ -1,20 +1,16 @@
 """One round: one order call, then for each extent one preview and exactly the reads it showed."""
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, overload
+from typing import overload
 
 import numpy as np
 
+from rehydrate.engine.reads import Consumer, Containers, Reads
 from rehydrate.engine.session import Session
-from rehydrate.engine.threads import TaskThreads
 from rehydrate.errors import (
     ContainerNotFoundError,
     NotReadyError,
-    RestoreError,
-    ShortReadError,
-    StoreError,
 )
 from rehydrate.plan.coalesce import Extents, accept_order
 from rehydrate.plan.columns import MEMORY, Scratch
@@ -56,79 +52,6 @@ class ReadsView(Sequence[FileExtent]):
         return FileExtent(int(self._plan.read_offset[number]), int(self._plan.read_size[number]))
 
 
-class Containers:
-    """What the job has learnt about containers: those not to be asked again."""
-
-    def __init__(self, attempts: int) -> None:
-        """Give a container up after ``attempts`` failed reads in a row."""
-        self._attempts = attempts
-        self._failures: dict[StorePath, int] = {}
-        self._given_up: dict[StorePath, RestoreError] = {}
-
-    def given_up(self, path: StorePath) -> RestoreError | None:
-        """Return why a container is not asked any more, or None."""
-        return self._given_up.get(path)
-
-    def give_up(self, path: StorePath, error: RestoreError) -> None:
-        """Never ask this container again in this job."""
-        self._given_up.setdefault(path, error)
-
-    def second_chance(self) -> None:
-        """Before repairs: ask each container that failed, and is there, once more.
-
-        What stands in the place of a compacted container is short, so that reads of stale
-        references fail; where its records are now stands in it.
-        """
-        for path, error in list(self._given_up.items()):
-            if not isinstance(error, ContainerNotFoundError):
-                del self._given_up[path]
-                self._failures[path] = self._attempts - 1
-
-    def failed(self, path: StorePath, error: RestoreError) -> None:
-        """Count a failed read."""
-        count = self._failures.get(path, 0) + 1
-        self._failures[path] = count
-        if isinstance(error, ContainerNotFoundError) or count >= self._attempts:
-            self.give_up(path, error)
-
-    def worked(self, path: StorePath) -> None:
-        """Forget the failures of a container."""
-        self._failures.pop(path, None)
-
-
-class Consumer(Protocol):
-    """Takes what a round reads; ``read`` is a read number of the round's plan."""
-
-    def start(self, plan: RoundPlan) -> None:
-        """The plan of the round is made; called before anything else, on the caller's thread."""
-        ...
-
-    def consume(self, read: int, view: memoryview) -> None:
-        """Take the bytes of a read; ``view`` is reused after the return."""
-        ...
-
-    def lose(self, read: int, error: RestoreError) -> None:
-        """Learn that a read failed."""
-        ...
-
-    def salvage(self, read: int, view: memoryview) -> None:
-        """Take the bytes that a short read gave before it ended; ``lose`` follows."""
-        ...
-
-    def lose_container(self, container: int, error: RestoreError) -> None:
-        """Learn that a container (index) is not available in this round."""
-        ...
-
-    @property
-    def inline(self) -> bool:
-        """Whether reads must be consumed in order on the store's thread."""
-        ...
-
-    def wants(self, read: int) -> bool:
-        """Whether a read is still of use; a record walk stops at the end of its container."""
-        ...
-
-
 class Round:
     """One round of one phase; see the module."""
 
@@ -165,9 +88,7 @@ class Round:
         self._preset, self._scratch = preset, scratch
         self._session, self._kind, self._needs, self._paths = session, kind, needs, paths
         self._containers, self._consumer = containers, consumer
-        self._pending = 0
-        self._in_flight = threading.Semaphore(session.calls.concurrent_reads)
-        self._started = threading.Lock()
+        self._reads = Reads(session, kind, containers, consumer)
         self._last_path: StorePath | None = None
 
     def run(self) -> None:
@@ -186,7 +107,7 @@ class Round:
         total = int(np.sum(plan.read_size, dtype=np.int64))
         session.observer(RoundStarted(self._kind, len(self._paths), len(plan.read_offset), total))
         session.on_store_thread(lambda: self._read_extents(plan))
-        session.wait(lambda: self._pending == 0)
+        session.wait(self._reads.all_consumed)
         session.check()
 
     def plan(self) -> RoundPlan:
@@ -247,114 +168,10 @@ class Round:
             session.container = path
         for read in range(first, end):
             if session.ended:
-                return
+                break
             lost = self._containers.given_up(path)
             if lost is not None:
                 self._consumer.lose(read, lost)
             elif self._consumer.wants(read):
-                self._start_read(plan, path, read)
-
-    def _start_read(self, plan: RoundPlan, path: StorePath, read: int) -> None:
-        session = self._session
-        room = session.buffers.take(lambda: session.ended)
-        offset, size = int(plan.read_offset[read]), int(plan.read_size[read])
-        if session.calls.concurrent_reads == 1 or self._consumer.inline:
-            view = self._read(path, offset, size, read, room)
-            if view is None:
-                session.buffers.give(room)
-            elif self._consumer.inline:
-                self._consumer.consume(read, view)
-                session.buffers.give(room)
-            else:
-                self._hand_over(lambda: self._consumer.consume(read, view), room)
-            return
-        while not self._in_flight.acquire(timeout=0.1):
-            if session.ended:
-                return
-
-        def fetch() -> memoryview | None:
-            try:
-                return self._read(path, offset, size, read, room)
-            finally:
-                self._in_flight.release()
-
-        def consume(view: memoryview | None) -> None:
-            if view is not None:
-                self._consumer.consume(read, view)
-
-        if session.readers is None:
-            self._hand_over(lambda: consume(fetch()), room)
-        else:
-            self._read_apart(session.readers, fetch, consume, room)
-
-    def _read_apart(
-        self,
-        readers: TaskThreads,
-        fetch: Callable[[], memoryview | None],
-        consume: Callable[[memoryview | None], None],
-        room: bytearray,
-    ) -> None:
-        """Read on one of our threads, then decode and write on the caller's executor."""
-        session = self._session
-        with session.lock:
-            self._pending += 1
-
-        def run() -> None:
-            try:
-                view = fetch()
-                self._hand_over(lambda: consume(view), room)
-            except BaseException as error:  # noqa: BLE001 - carried to the caller's thread
-                session.fail(error)
-            finally:
-                session.messages.put(self._one_done)
-
-        readers.submit(run)
-
-    def _hand_over(self, task: Callable[[], None], room: bytearray) -> None:
-        session = self._session
-        with session.lock:
-            self._pending += 1
-
-        def run() -> None:
-            try:
-                if not session.ended:
-                    task()
-            finally:
-                session.buffers.give(room)
-                session.messages.put(self._one_done)
-
-        session.work(run)
-
-    def _one_done(self) -> None:
-        with self._session.lock:
-            self._pending -= 1
-
-    def _read(
-        self, path: StorePath, offset: int, size: int, read: int, room: bytearray
-    ) -> memoryview | None:
-        session = self._session
-        try:
-            view = session.timed_read(lambda: session.calls.read(path, offset, size, room))
-        except StoreError as error:
-            problem = error.at(container=path, offset=offset, length=size)
-            with session.lock:
-                self._containers.failed(path, problem)
-                session.tally.reads += 1
-            if isinstance(error, ShortReadError) and error.got:
-                self._consumer.salvage(read, memoryview(room)[: error.got])
-            self._consumer.lose(read, problem)
-            return None
-        with session.lock:
-            self._containers.worked(path)
-            self._count(size)
-        return view
-
-    def _count(self, size: int) -> None:
-        tally = self._session.tally
-        tally.reads += 1
-        if self._kind == "data":
-            tally.bytes_read += size
-        elif self._kind == "stream":
-            tally.metadata_bytes += size
-        else:
-            tally.repair_bytes += size
+                self._reads.make(path, plan, read)
+        self._reads.hand_over_batch()

@@ -148,6 +148,7 @@ class Session:
 
     def close(self) -> None:
         """Let the threads end; those stuck in a vendor's call are left behind."""
+        self.tally.reads = self.calls.reads_made
         self._store_thread.stop()
         for threads in (self._workers, self.readers):
             if threads is not None:
