@@ -396,6 +396,13 @@ def test_manifest_that_is_fine_before_it_is_changed() -> None:
     assert decode_manifest(manifest_of(**state(sequence=0, valid_length=4096))).version == 3
 
 
+def test_largest_segment_row() -> None:
+    length = 72 + (1 << 20)
+    rows = row_with(length=length, offset=2**63 - 1 - length)
+    assert np.array_equal(decode_manifest(manifest_of(rows=rows)).segments, rows)
+    assert decode_manifest(manifest_of(described={"version": 1, "parent": None})).version == 1
+
+
 @pytest.mark.parametrize(("data", "code"), BAD_MANIFESTS)
 def test_manifest_is_refused(data: bytes, code: str) -> None:
     with pytest.raises(FormatError) as caught:
