@@ -65,20 +65,31 @@ def _as_installed(work: Path) -> None:
     os.environ["PYTHONPYCACHEPREFIX"] = str(work / "bytecode")
 
 
-def _run(bench: Bench, names: list[str]) -> None:
-    for name in names:
-        print(f"case {name}", file=sys.stderr, flush=True)
-        begin = time.perf_counter()
-        try:
-            CASES[name](bench)
-        except (RunError, NoRoomError, OSError) as error:
-            text = str(error).strip().splitlines()
-            bench.add(name, "could not be run", "", [], note=text[-1] if text else repr(error))
-            print(*text[-3:], sep="\n", file=sys.stderr, flush=True)
-        print(f"  {time.perf_counter() - begin:.0f} s", file=sys.stderr, flush=True)
-    for name in CASES:
-        if name not in names:
-            bench.add(name, "not asked for", "", [])
+def _run(bench: Bench, name: str) -> None:
+    print(f"case {name}", file=sys.stderr, flush=True)
+    begin = time.perf_counter()
+    try:
+        CASES[name](bench)
+    except (RunError, NoRoomError, OSError) as error:
+        text = str(error).strip().splitlines()
+        bench.add(name, "could not be run", "", [], note=text[-1] if text else repr(error))
+        print(*text[-3:], sep="\n", file=sys.stderr, flush=True)
+    print(f"  {time.perf_counter() - begin:.0f} s", file=sys.stderr, flush=True)
+
+
+def _save(bench: Bench, around: dict[str, str], path: Path | None) -> None:
+    """Write what there is so far: a run that is broken off keeps its cases."""
+    if path is None:
+        return
+    found = {
+        "surroundings": around,
+        "figures": [figure.as_json() for figure in bench.figures],
+        "runs": {
+            name: {who: [attrs.asdict(run) for run in runs] for who, runs in sides.items()}
+            for name, sides in bench.raw.items()
+        },
+    }
+    path.write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -107,22 +118,18 @@ def main(arguments: list[str] | None = None) -> int:
     )
     try:
         around = surroundings(bench)
-        _run(bench, names)
+        for name in names:
+            _run(bench, name)
+            _save(bench, around, options.json)
     finally:
         remove(memory)
         remove(bench.disk_target)
+    for name in CASES:
+        if name not in names:
+            bench.add(name, "not asked for", "", [])
+    _save(bench, around, options.json)
     print("\n".join(f"{key}: {value}" for key, value in around.items()), end="\n\n")
     print(markdown(bench.figures))
-    if options.json is not None:
-        found = {
-            "surroundings": around,
-            "figures": [figure.as_json() for figure in bench.figures],
-            "runs": {
-                name: {who: [attrs.asdict(run) for run in runs] for who, runs in sides.items()}
-                for name, sides in bench.raw.items()
-            },
-        }
-        options.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
     return 0
 
 
