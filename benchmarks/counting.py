@@ -51,9 +51,10 @@ class CountingStore:
         self._inner = inner
         self._lock = threading.Lock()
         self._seen: list[tuple[str, int, int]] = []
-        self.concurrent_reads = inner.concurrent_reads
-        self.max_gap = inner.max_gap
-        self.max_read = inner.max_read
+        # Whatever else the store offers or declares must be seen on the wrapper as well.
+        for name in dir(inner):
+            if not name.startswith("_") and not hasattr(self, name):
+                setattr(self, name, getattr(inner, name))
 
     def read_backup_file(self, path: StorePath, offset: int, size: int, /) -> bytes:
         """Read, and count what is given out."""
@@ -68,10 +69,6 @@ class CountingStore:
         count = self._inner.read_backup_file_into(path, offset, buffer)
         self._seen[place] = (path, offset, count)
         return count
-
-    def list_containers(self, folder: StorePath, /) -> list[str]:
-        """List a folder."""
-        return self._inner.list_containers(folder)
 
     def _begin(self, path: str, offset: int) -> int:
         with self._lock:

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from benchmarks.counting import CountingStore
+from rehydrate.protocols import DeclaresConcurrency, DeclaresReadHints, ListsContainers
 from rehydrate.stores.directory import DirectoryStore
 from rehydrate.values import StorePath
 
@@ -16,8 +17,17 @@ def test_bytes_visits_and_repeats_are_counted_as_they_come(tmp_path: Path) -> No
         store.read_backup_file_into(StorePath("Data/1"), 40, memoryview(bytearray(40)))
         store.read_backup_file(StorePath("Data/2"), 90, 50)
         store.read_backup_file(StorePath("Data/1"), 0, 10)
-        assert store.list_containers(StorePath("Data")) == ["1", "2"]
     found = store.counted()
     assert (found.reads, found.data_bytes, found.other_bytes) == (5, 50 + 40 + 10 + 10, 30)
     assert found.again == 10 + 10
     assert (found.visits, found.containers, found.media) == (3, 2, 3)
+
+
+def test_the_wrapper_offers_what_the_store_offers(tmp_path: Path) -> None:
+    with DirectoryStore(tmp_path) as inner:
+        store = CountingStore(inner)
+        public = {name for name in dir(inner) if not name.startswith("_")}
+        assert public <= set(dir(store))
+        assert isinstance(store, ListsContainers)
+        assert isinstance(store, DeclaresReadHints)
+        assert isinstance(store, DeclaresConcurrency) == isinstance(inner, DeclaresConcurrency)
