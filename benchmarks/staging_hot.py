@@ -61,7 +61,7 @@ def raw(folder: Path, table: FileTable, blocks: list[bytes]) -> float:
     """Return the seconds for the same calls without staging, directories made before."""
     work = folder / "work"
     work.mkdir(parents=True)
-    for path in {os.path.dirname(os.fsdecode(path)) for path in table.paths}:  # noqa: PTH120
+    for path in {os.path.dirname(os.fsdecode(path)) for path in table.paths}:  # noqa: PTH120 - bytes
         (folder / path).mkdir(parents=True)
     begin = time.perf_counter()
     source = os.open(work, os.O_RDONLY)
@@ -78,7 +78,7 @@ def raw(folder: Path, table: FileTable, blocks: list[bytes]) -> float:
 
 def main() -> None:
     """Measure and print."""
-    for base in [Path(argument) for argument in sys.argv[1:]] or [Path("/dev/shm")]:  # noqa: S108
+    for base in [Path(argument) for argument in sys.argv[1:]] or [Path("/dev/shm")]:  # noqa: S108 - a memory file system
         folder = base / "rehydrate-staging-hot"
         blocks = [os.urandom(1024 + n % 7168) for n in range(FILES)]
         table = table_of([len(block) for block in blocks])

@@ -8,6 +8,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -182,12 +183,8 @@ class Restore:
             while staging.waiting:
                 self._publish(staging)
             for name, text in LINKS.items():
-                self._link(
-                    name,
-                    lambda text=text, name=name: staging.make_symlink(  # type: ignore[misc]
-                        name.encode(), text, Attributes(mtime_ns=TIME)
-                    ),
-                )
+                time = Attributes(mtime_ns=TIME)
+                self._link(name, partial(staging.make_symlink, name.encode(), text, time))
             self._link("hard", lambda: staging.make_hard_link(0, b"hard"))
             for path, error, lost in staging.finish_directories():
                 self.lost += lost

@@ -3,6 +3,8 @@
 import errno
 import os
 import stat
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -286,9 +288,6 @@ class TestHints:
     def test_number_of_ranges_must_fit(self, tmp_path: Path) -> None:
         self.given(tmp_path, [(0, 1)])
         place = tmp_path / os.fsdecode(b"n" * 32 + SUFFIX)
-        import struct  # noqa: PLC0415
-        import zlib  # noqa: PLC0415
-
         body = place.read_bytes()[:-4] + bytes(16)
         place.write_bytes(body + struct.pack("<I", zlib.crc32(body)))
         fd = os.open(tmp_path, os.O_RDONLY)
