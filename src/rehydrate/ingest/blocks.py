@@ -145,8 +145,21 @@ class Pipeline:
         self._packer = _Packer(find, self.recent, level)
         self._executor = ThreadPoolExecutor(jobs, thread_name_prefix="ingest")
         self._in_flight: deque[_Block] = deque()
-        self._free = [memoryview(bytearray(BLOCK_SIZE)) for _ in range(jobs * 2 + 1)]
-        self._block = _Block(self._free.pop())
+        self._free: list[memoryview] = []
+        self._may_allocate = jobs * 2 + 1
+        self._current: _Block | None = None
+
+    @property
+    def _block(self) -> _Block:
+        """The block that is being filled; a run that reads nothing never needs one."""
+        if self._current is None:
+            if not self._free and self._may_allocate:
+                self._may_allocate -= 1
+                self._free.append(memoryview(bytearray(BLOCK_SIZE)))
+            while not self._free:
+                self._collect()
+            self._current = _Block(self._free.pop())
+        return self._current
 
     @property
     def room(self) -> int:
@@ -181,16 +194,16 @@ class Pipeline:
 
     def submit(self) -> None:
         """Send the current block to the workers and begin another."""
-        block = self._block
+        block = self._current
+        if block is None:
+            return
         if not block.pieces:
             block.used = 0
             return
         spans = [(start, stop) for _, _, start, stop in block.pieces if start >= 0]
         block.future = self._executor.submit(self._packer.pack, block.view, spans)
         self._in_flight.append(block)
-        if not self._free:
-            self._collect()
-        self._block = _Block(self._free.pop())
+        self._current = None
 
     def drain(self) -> None:
         """Finish everything that was added."""

@@ -107,10 +107,22 @@ class _Tally:
         single = regular["nlink"] == 1
         self.logical_bytes += int(regular["size"][single].sum())
         for row in regular[~single]:
-            key = (int(row["device"]), int(row["inode"]))
-            if key not in self._linked:
-                self._linked.add(key)
-                self.logical_bytes += int(row["size"])
+            self._add_linked((int(row["device"]), int(row["inode"])), int(row["size"]))
+
+    def add_one(self, stats: np.void) -> None:
+        """As :meth:`add` for one entry, without the cost of columns."""
+        if stats["mode"] & _FILE_TYPE != _REGULAR:
+            return
+        self.files += 1
+        if stats["nlink"] == 1:
+            self.logical_bytes += int(stats["size"])
+        else:
+            self._add_linked((int(stats["device"]), int(stats["inode"])), int(stats["size"]))
+
+    def _add_linked(self, key: tuple[int, int], size: int) -> None:
+        if key not in self._linked:
+            self._linked.add(key)
+            self.logical_bytes += size
 
 
 class _Run:
@@ -203,7 +215,7 @@ class _Run:
             return
         if isinstance(entry, FileBuild) and int(stats["nlink"]) > 1:
             self._links[key] = entry
-        self._tally.add(np.array([stats], stats.dtype))
+        self._tally.add_one(stats)
         self._waiting.append((finding.path, entry))
 
     def _settle(self) -> None:
