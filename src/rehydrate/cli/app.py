@@ -48,8 +48,12 @@ def _main(
     del version
 
 
-def application() -> typer.Typer:
-    """Build the command line, all commands of it."""
+def application(find: Callable[[str], Callable[..., int]] = command) -> typer.Typer:
+    """Build the command line, all commands of it.
+
+    Args:
+        find: Returns the function of a command.
+    """
     app = typer.Typer(
         cls=_Group,
         no_args_is_help=True,
@@ -59,7 +63,7 @@ def application() -> typer.Typer:
     )
     app.callback(help=_HELP)(_main)
     for name in COMMANDS:
-        app.command(name, cls=_Command)(_for_typer(command(name)))
+        app.command(name, cls=_Command)(_for_typer(find(name)))
     return app
 
 

@@ -1,5 +1,6 @@
 """Errors as one line each: the thing, what is wrong with it, what to do about it."""
 
+import errno
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -13,6 +14,7 @@ from rehydrate.errors import (
     ContainerNotFoundError,
     FormatError,
     LimitError,
+    PublishError,
     RequestError,
     RestoreError,
     ShortReadError,
@@ -23,6 +25,7 @@ from rehydrate.errors import (
 
 __all__ = ["Failure", "collapse", "exit_code_of", "line_of", "record_of", "report"]
 
+_CALLERS_FAULT: Final = ("plan.", "source.")
 _NAMES_SHOWN: Final = 3
 _LINES_SHOWN: Final = 20
 
@@ -36,6 +39,13 @@ _BY_CODE: Final[Mapping[str, str]] = {
     "store.other": "name the store that this version or stub belongs to",
     "store.unreadable": "see that you may read it",
     "store.exists": "name an empty directory",
+}
+_BY_ERRNO: Final[Mapping[int, str]] = {
+    errno.EROFS: "it is read-only: choose another target",
+    errno.EACCES: "you may not write there: choose another target or change its rights",
+    errno.EPERM: "you may not do that there: choose another target",
+    errno.EEXIST: "choose an empty directory",
+    errno.ENOTDIR: "name a directory",
 }
 _BY_CLASS: Final = (
     (ContainerNotFoundError, "put it back from another copy of the store and run this again"),
@@ -52,7 +62,8 @@ def remedy_of(error: RestoreError) -> str:
     """Return what a person can do; empty where the message says it already."""
     if any(mark in error.message for mark in _HAS_REMEDY):
         return ""
-    found = _BY_CODE.get(error.code)
+    number = error.errno if isinstance(error, PublishError) else None
+    found = _BY_ERRNO.get(number or 0) or _BY_CODE.get(error.code)
     if found is not None:
         return found
     for kind, remedy in _BY_CLASS:
@@ -79,7 +90,7 @@ def exit_code_of(error: RestoreError) -> int:
     """Return the exit code of a command that an error ended."""
     if isinstance(error, Cancelled):
         return INTERRUPTED
-    if isinstance(error, (RequestError, LimitError)) or error.code.startswith("plan."):
+    if isinstance(error, (RequestError, LimitError)) or error.code.startswith(_CALLERS_FAULT):
         return USAGE
     if isinstance(error, (StoreError, FormatError)):
         return STORE_UNUSABLE

@@ -15,6 +15,7 @@ __all__ = ["Bar", "Rate", "progress_bar"]
 _WINDOW: Final = 5.0
 _ARROW: Final = "…"
 _NOTE: Final = 40
+_MINUTE: Final = 60
 
 
 class Rate:
@@ -117,8 +118,13 @@ def _numbers(done: int, total: int | None, rate: float) -> str:
     if rate:
         parts.append(f"{size(round(rate))}/s")
         if total and done < total:
-            parts.append(f"{duration((total - done) / rate)} left")
+            parts.append(f"{_time_left((total - done) / rate)} left")
     return "  ".join(parts)
+
+
+def _time_left(seconds: float) -> str:
+    """Return a guess, no more exact than it is."""
+    return f"{max(round(seconds), 1)} s" if seconds < _MINUTE else duration(seconds)
 
 
 def _short(text: str) -> str:

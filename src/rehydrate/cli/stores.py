@@ -11,7 +11,7 @@ import attrs
 from rehydrate.catalogue.native import NativeCatalogue
 from rehydrate.cli.output import Json
 from rehydrate.cli.records import version_record
-from rehydrate.errors import RequestError
+from rehydrate.errors import RequestError, RestoreError
 from rehydrate.protocols import VersionInfo
 from rehydrate.stores.layout import DATA_FOLDER, STREAM_FOLDER, StoreConfiguration
 
@@ -29,7 +29,13 @@ def opened_catalogue(store: Path) -> Iterator[NativeCatalogue]:
         StoreError: There is no such store.
         FormatError: Its configuration is damaged or newer than this release.
     """
-    with NativeCatalogue.open(store) as catalogue:
+    try:
+        catalogue = NativeCatalogue.open(store)
+    except RestoreError as error:
+        if str(store) not in error.message:
+            error.message = f"{store}: {error.message}"
+        raise
+    with catalogue:
         yield catalogue
 
 
