@@ -75,6 +75,10 @@ class Files(Protocol):
         """Ask that cached pages of the file be dropped; a hint only."""
         ...
 
+    def read_ahead(self, fd: int, offset: int, size: int) -> None:
+        """Ask that a range be read soon; a hint only."""
+        ...
+
     def fsync(self, fd: int) -> None:
         """Make file content, or a directory's names, survive power loss."""
         ...
@@ -340,6 +344,11 @@ class SystemFiles:
         """``posix_fadvise(DONTNEED)`` where there is one."""
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def read_ahead(self, fd: int, offset: int, size: int) -> None:
+        """``posix_fadvise(WILLNEED)`` where there is one."""
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(fd, offset, size, os.POSIX_FADV_WILLNEED)
 
     def fsync(self, fd: int) -> None:
         """``fsync``; on macOS F_FULLFSYNC, since fsync stops at the drive's cache there."""

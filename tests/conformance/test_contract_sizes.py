@@ -2,7 +2,7 @@
 
 import array
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -215,9 +215,9 @@ def test_bytes_are_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         return given[-1]
 
     def spy(original: Callable[..., None]) -> Callable[..., None]:
-        def consume(self: object, number: int, view: memoryview) -> None:
-            seen.append(view.obj)
-            original(self, number, view)
+        def consume(self: object, batch: Sequence[tuple[int, memoryview]]) -> None:
+            seen.extend(view.obj for _, view in batch)
+            original(self, batch)
 
         return consume
 

@@ -1,7 +1,7 @@
 """From the bytes of a read to verified records: cut, join, decode, pass on."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -118,20 +118,28 @@ class RecordConsumer:
             self._local.decoder = decoder
         return decoder
 
-    def consume(self, read: int, view: memoryview) -> None:
-        """Decode the records that lie in this read, on a worker."""
-        plan = self._plan
-        first, end = int(plan.need_ptr[read]), int(plan.need_ptr[read + 1])
-        if end > first:
-            numbers = plan.need[first:end]
-            needs = self._records.needs
-            starts = needs.offset[numbers] - plan.read_offset[read]
+    def consume(self, batch: Sequence[tuple[int, memoryview]]) -> None:
+        """Decode the records that lie in these reads, on a worker."""
+        first, last = batch[0][0], batch[-1][0]
+        if last - first + 1 == len(batch):
+            self._consume_run(first, [view for _, view in batch])
+        else:  # a read between them failed
+            for read, view in batch:
+                self._consume_run(read, [view])
+
+    def _consume_run(self, first: int, views: list[memoryview]) -> None:
+        """Decode the records of consecutive reads from ``first`` on."""
+        plan, needs, end = self._plan, self._records.needs, first + len(views)
+        ptr = plan.need_ptr[first : end + 1]
+        numbers = plan.need[int(ptr[0]) : int(ptr[-1])]
+        if len(numbers):
+            slots = np.repeat(np.arange(len(views)), np.diff(ptr))
+            starts = needs.offset[numbers] - plan.read_offset[first:end][slots]
             ends = starts + needs.length[numbers]
-            views = [view[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
-            self._decode(numbers, views)
-        first, end = int(self._fragment_ptr[read]), int(self._fragment_ptr[read + 1])
-        for fragment in range(first, end):
-            self._take_fragment(fragment, view)
+            places = zip(slots.tolist(), starts.tolist(), ends.tolist(), strict=True)
+            self._decode(numbers, [views[slot][start:stop] for slot, start, stop in places])
+        for fragment in range(int(self._fragment_ptr[first]), int(self._fragment_ptr[end])):
+            self._take_fragment(fragment, views[int(plan.fragment_read[fragment]) - first])
 
     def _take_fragment(self, fragment: int, view: memoryview) -> None:
         plan = self._plan

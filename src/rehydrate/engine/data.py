@@ -11,10 +11,11 @@ from rehydrate.chunks import ChunkTable, Ints
 from rehydrate.engine.blocks import FragmentJoiner, RecordConsumer
 from rehydrate.engine.layout import FileLayout, check_ranges, stored_rows
 from rehydrate.engine.outcome import Outcome
+from rehydrate.engine.reads import Containers
 from rehydrate.engine.rebuild import DataSink, FileStates, write_own_extent
 from rehydrate.engine.records import Records
 from rehydrate.engine.repair import repair
-from rehydrate.engine.rounds import Containers, Round
+from rehydrate.engine.rounds import Round
 from rehydrate.engine.session import Session
 from rehydrate.errors import NoSpaceError, RestoreError, StagingError
 from rehydrate.formats.walk import DATA, StoreFormat

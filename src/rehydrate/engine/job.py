@@ -16,8 +16,9 @@ from rehydrate.engine.data import DataPhase, RowColumns, find_data_needs
 from rehydrate.engine.entries import Entries, sort_entries
 from rehydrate.engine.layout import FileLayout
 from rehydrate.engine.outcome import Outcome
+from rehydrate.engine.reads import Containers
 from rehydrate.engine.records import Records
-from rehydrate.engine.rounds import Containers, Round
+from rehydrate.engine.rounds import Round
 from rehydrate.engine.scratch import BudgetedScratch, SpillFile
 from rehydrate.engine.selection import Requests
 from rehydrate.engine.session import Session
@@ -259,7 +260,7 @@ class _NothingRead:
         del read
         return False
 
-    def consume(self, read: int, view: memoryview) -> None:
+    def consume(self, batch: Sequence[tuple[int, memoryview]]) -> None:
         """Nothing comes."""
 
     def salvage(self, read: int, view: memoryview) -> None:

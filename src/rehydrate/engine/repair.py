@@ -7,8 +7,9 @@ from typing import Final
 import attrs
 import numpy as np
 
+from rehydrate.engine.reads import Containers
 from rehydrate.engine.records import Records, Sink
-from rehydrate.engine.rounds import Containers, Round
+from rehydrate.engine.rounds import Round
 from rehydrate.engine.session import Session
 from rehydrate.errors import FormatError, RestoreError, StoreError
 from rehydrate.formats.walk import (
@@ -248,8 +249,12 @@ class _RepairRound:
             for want, _, _, _ in self._parts(read)
         )
 
-    def consume(self, read: int, view: memoryview) -> None:
+    def consume(self, batch: Sequence[tuple[int, memoryview]]) -> None:
         """Take bytes, on the store's thread, in the order of the reads."""
+        for read, view in batch:
+            self._take(read, view)
+
+    def _take(self, read: int, view: memoryview) -> None:
         for want, at, source, size in self._parts(read):
             piece = view[source : source + size]
             request = self._wanted[want].request

@@ -7,9 +7,10 @@ import numpy as np
 
 from rehydrate.chunks import ROW_DTYPE, ChunkTable, Ints, Rows
 from rehydrate.engine.blocks import FragmentJoiner, RecordConsumer
+from rehydrate.engine.reads import Containers
 from rehydrate.engine.records import Records
 from rehydrate.engine.repair import repair
-from rehydrate.engine.rounds import Containers, Round
+from rehydrate.engine.rounds import Round
 from rehydrate.engine.session import Session
 from rehydrate.errors import CorruptMetadataError, LimitError, RestoreError
 from rehydrate.formats.maps import check_maps

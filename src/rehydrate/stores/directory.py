@@ -8,8 +8,8 @@ import errno
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Self
 
@@ -17,11 +17,12 @@ import attrs
 
 from rehydrate.errors import ContainerNotFoundError, SessionError, StoreReadError
 from rehydrate.ports import Files, SystemFiles
-from rehydrate.values import StorePath
+from rehydrate.values import FileExtent, StorePath
 
 __all__ = ["DirectoryStore"]
 
 _MAX_OPEN: Final = 64
+_READ_AHEAD: Final = 64 << 20
 _READ_ONLY: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
@@ -38,11 +39,10 @@ class DirectoryStore:
     """Reads containers below one directory.
 
     Implements :class:`~rehydrate.protocols.BackupStore` with ``read_backup_file_into``,
-    ``list_containers``, concurrency and read hints.
+    ``preview_container_read`` (which starts the kernel's read-ahead), ``list_containers`` and read
+    hints.
     """
 
-    concurrent_reads = 4
-    """Reads that may be in flight at the same time."""
     max_gap = 4096
     """Unneeded bytes that are cheaper to read than to skip."""
     max_read = 1 << 20
@@ -146,6 +146,21 @@ class DirectoryStore:
                     break
                 done += more
             return done
+
+    def preview_container_read(self, path: StorePath, reads: Sequence[FileExtent], /) -> None:
+        """Start read-ahead, so that a disk has many requests at once although reads are made singly.
+
+        Args:
+            path: Store path, relative to the root.
+            reads: What is going to be read; the first 64 MiB of it is announced.
+        """
+        left = _READ_AHEAD
+        with suppress(OSError), self._opened(path) as fd:
+            for extent in reads:
+                if left <= 0:
+                    return
+                self._files.read_ahead(fd, extent.offset, extent.length)
+                left -= extent.length
 
     def list_containers(self, folder: StorePath, /) -> list[str]:
         """Return the names in a folder, sorted; empty if there is no such folder.

@@ -8,13 +8,13 @@ from rehydrate.errors import ContainerNotFoundError, SessionError, StoreReadErro
 from rehydrate.ports import SystemFiles
 from rehydrate.protocols import (
     BackupStore,
-    DeclaresConcurrency,
     DeclaresReadHints,
     ListsContainers,
+    PreviewsReads,
     ReadsInto,
 )
 from rehydrate.stores.directory import DirectoryStore
-from rehydrate.values import StorePath
+from rehydrate.values import FileExtent, StorePath
 
 A = StorePath("Data/a")
 
@@ -36,10 +36,24 @@ def test_declares_all_abilities_of_a_directory(root: Path) -> None:
     with DirectoryStore(root) as store:
         required: BackupStore = store
         assert isinstance(required, ReadsInto | ListsContainers)
-        assert isinstance(store, DeclaresConcurrency)
+        assert isinstance(required, PreviewsReads)
         assert isinstance(store, DeclaresReadHints)
-        assert (store.concurrent_reads, store.max_gap, store.max_read) == (4, 4096, 1 << 20)
+        assert (store.max_gap, store.max_read) == (4096, 1 << 20)
         assert store.path == root
+
+
+def test_a_preview_announces_what_will_be_read_up_to_a_limit(root: Path) -> None:
+    asked: list[tuple[int, int]] = []
+
+    class Recording(SystemFiles):
+        def read_ahead(self, fd: int, offset: int, size: int) -> None:
+            asked.append((offset, size))
+            super().read_ahead(fd, offset, size)
+
+    with DirectoryStore(root, files=Recording()) as store:
+        store.preview_container_read(A, [FileExtent(0, 3), FileExtent(5, 1 << 30)] * 9)
+        store.preview_container_read(StorePath("Data/none"), [FileExtent(0, 3)])
+    assert asked == [(0, 3), (5, 1 << 30)]
 
 
 def test_reads_exactly_what_was_asked_and_less_only_at_the_end(root: Path) -> None:
