@@ -82,7 +82,7 @@ def line_of(error: RestoreError, *, file: str | None = None) -> str:
     file = error.file if file is None else file
     text = str(error)
     remedy = remedy_of(error)
-    named = file and file not in text
+    named = file and repr(file) not in text
     return shown((f"{file}: " if named else "") + text + (f" - {remedy}" if remedy else ""))
 
 
@@ -131,7 +131,7 @@ def collapse(failures: Iterable[Failure]) -> list[str]:
     groups: dict[tuple[object, ...], _Group] = {}
     for failure in failures:
         error = failure.error
-        text = error.message.replace(failure.name, "")
+        text = error.message.replace(repr(failure.name), "the name")
         group = groups.setdefault((error.code, error.container, text), _Group(failure, []))
         group.count += 1
         if len(group.names) < _NAMES_SHOWN:

@@ -85,7 +85,7 @@ def document(
         return
     key, values = rows
     write = sys.stdout.write
-    write(f"{text.rstrip('}').rstrip()}, {json.dumps(key)}: [")
+    write(f"{text.removesuffix('}').rstrip()}, {json.dumps(key)}: [")
     separator = "\n"
     for value in values:
         write(separator + json.dumps(value))
