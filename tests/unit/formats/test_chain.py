@@ -225,6 +225,28 @@ def test_record_that_ends_on_a_page_is_no_commit() -> None:
         commit_before(reader(bytes(writer.data)), HEADER, 8192)
 
 
+def test_chunk_that_holds_a_commit_is_no_commit() -> None:
+    writer = ContainerWriter(DATA, 1)
+    payload = encode_commit(
+        HEADER.place(4096),
+        Commit(
+            store=STORE,
+            container=1,
+            generation=1,
+            sequence=1,
+            valid_length=0,
+            records=0,
+            previous=0,
+            digest=blake3(b"").digest(),
+        ),
+    )[layout.RECORD_SIZE :]
+    writer.add_chunk(payload)
+    assert len(writer.data) == 8192
+    with pytest.raises(CorruptMetadataError):
+        commit_before(reader(bytes(writer.data)), HEADER, 8192)
+    assert chain(bytes(writer.data)) == []
+
+
 def test_records_between_two_places() -> None:
     offsets, headers = records_between(reader(CONTAINER), HEADER, 4096, THIRD_END)
     assert offsets.tolist() == [ref.offset for ref in (*FIRST, *SECOND)]

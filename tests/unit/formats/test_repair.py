@@ -250,13 +250,30 @@ def test_missing_container_is_found_in_another_generation() -> None:
 
 def test_newest_generations_come_first_and_only_some_are_walked() -> None:
     names = {container_path(DATA, 1, generation): b"" for generation in range(1, 100)}
-    strangers = {container_path(DATA, 2, 1): b"", "Data/README": b""}
+    strangers = {container_path(DATA, 2, 500): b"", "Data/README": b""}
     driver = Driver(names | strangers | {PATH: damaged(container(OTHER, TEXT))})
     with pytest.raises(CorruptMetadataError):
         driver.run(REF)
     assert [request.path for request in driver.rounds[2] if isinstance(request, Scan)] == [
         container_path(DATA, 1, generation) for generation in range(99, 91, -1)
     ]
+
+
+def test_answer_to_a_scan_that_is_no_record_is_nothing() -> None:
+    for answer in (b"", b"short", bytes(71), bytes(72), bytes(200)):
+        walk = repair(REF)
+        next(walk)
+        walk.send((None, None, None))
+        with pytest.raises(CorruptMetadataError):
+            walk.send((answer, ()))
+
+
+def test_entry_with_the_largest_offset_is_followed() -> None:
+    page = entry_of(offset=MAX_OFFSET - REF.length)
+    walk = repair(REF)
+    next(walk)
+    requests = walk.send((None, page[:4096], page[4096 + 32 :][:32]))
+    assert requests == (Read(StorePath(NEWER), MAX_OFFSET - REF.length, REF.length),)
 
 
 def test_name_that_comes_twice_is_walked_once() -> None:
