@@ -57,8 +57,13 @@ def _vendor_error(error: Exception, doing: str, path: str | None) -> RestoreErro
     Errors of the store's side pass unchanged. Others of ours do not: they may have come out of a
     job that the vendor runs inside its method, and say nothing about this one.
     """
-    if isinstance(error, (StoreError, Cancelled)):
-        return error.at(container=path)
+    if isinstance(error, Cancelled):
+        return error
+    if isinstance(error, StoreError):
+        # A vendor may raise one object again and again: its fields are filled in on a copy.
+        own = error.for_file(error.file or "").with_traceback(error.__traceback__)
+        own.file = error.file
+        return own.at(container=path)
     if isinstance(error, FileNotFoundError) and path is not None:
         found: StoreError = ContainerNotFoundError(
             f"container {path} is not in the backup", container=path
