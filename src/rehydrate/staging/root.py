@@ -133,15 +133,22 @@ class TargetRoot:
                 self._jobs.discard(job)
 
     def holds(self, path: bytes) -> bool:
-        """Tell whether something stands at a path, links not followed.
+        """Tell whether something stands at a path; no link is followed on the way or at its end.
 
         Args:
             path: Accepted relative path.
         """
+        directory, _, name = path.rpartition(b"/")
         try:
-            self.files.lstat(path, self.fd)
+            parent = self.files.open_beneath(directory or b".", DIRECTORY, self.fd)
         except OSError:
             return False
+        try:
+            self.files.lstat(name, parent)
+        except OSError:
+            return False
+        finally:
+            close_quietly(self.files, parent)
         return True
 
     def free_bytes(self) -> int:
