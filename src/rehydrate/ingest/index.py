@@ -345,9 +345,10 @@ class ChunkIndex:
 class LazyIndex:
     """The index of a store that is open for writing, read when the first chunk is looked up."""
 
-    def __init__(self, store: StoreWriter) -> None:
-        """Remember the store."""
+    def __init__(self, store: StoreWriter, damaged: frozenset[tuple[int, int]]) -> None:
+        """Remember the store, and ``(container, local id)`` of damaged records."""
         self._store = store
+        self._damaged = damaged
         self._index: ChunkIndex | None = None
         self._lock = threading.Lock()
 
@@ -361,6 +362,7 @@ class LazyIndex:
                     store.folders,
                     store.configuration.store,
                     usable(store.found.containers),
+                    self._damaged,
                 )
         return self._index.find(digests)
 

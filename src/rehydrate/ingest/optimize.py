@@ -25,6 +25,7 @@ from rehydrate.ingest.report import (
 from rehydrate.ingest.segments import SegmentWriter
 from rehydrate.ingest.source import SourceTree, reason_of
 from rehydrate.ingest.store import StoreWriter, World, opened_store
+from rehydrate.ingest.suspicion import Suspicion, known_damage
 from rehydrate.ingest.versions import source_name
 
 __all__ = ["optimize"]
@@ -143,7 +144,8 @@ class _Run:
         self._source = source
         self._clock = store.world.clock
         self._created_ns = self._clock.time_ns()
-        self._index = LazyIndex(store)
+        damaged = known_damage(store.world.files, store.folders)
+        self._index = LazyIndex(store, damaged)
         self._pipeline = Pipeline(store, self._index.find, options.jobs or _processors())
         self._reader = EntryReader(
             tree,
@@ -153,7 +155,7 @@ class _Run:
         )
         manifests = _ancestors(store, source)
         self._number, self._parent_number = _numbers(store, manifests)
-        self._parent = Parent(store.world.files, store.folders, manifests)
+        self._parent = Parent(store, manifests, Suspicion(store, damaged))
         self._segments = SegmentWriter(store, self._parent.known())
         self._waiting: deque[tuple[bytes, bytes | FileBuild] | Shared] = deque()
         self._links: dict[tuple[int, int], FileBuild] = {}

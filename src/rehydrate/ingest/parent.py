@@ -22,10 +22,10 @@ from rehydrate.formats.native.layout import KIND_SEGMENT, RECORD_SIZE, STUB_DTYP
 from rehydrate.formats.native.record import NativeDecoder
 from rehydrate.formats.walk import DIRECTORY, FILE, SYMLINK
 from rehydrate.ingest.containers import RecordPlace
-from rehydrate.ingest.folders import Folders
 from rehydrate.ingest.segments import ParentSegment
 from rehydrate.ingest.source import STAT_DTYPE, Batch
-from rehydrate.ports import Files
+from rehydrate.ingest.store import StoreWriter
+from rehydrate.ingest.suspicion import Suspicion
 
 __all__ = ["Kept", "Parent", "Shared", "ToRead", "compare"]
 
@@ -66,16 +66,19 @@ Finding: TypeAlias = Shared | Kept | ToRead
 class Parent:
     """The segments of the version before; of an unfinished run, continued by those before it."""
 
-    def __init__(self, files: Files, folders: Folders, manifests: Sequence[Manifest]) -> None:
+    def __init__(
+        self, store: StoreWriter, manifests: Sequence[Manifest], suspicion: Suspicion
+    ) -> None:
         """Take one manifest, or a partial one and the version that its run was compared with.
 
         Args:
-            files: File-system calls.
-            folders: Folders of the store.
+            store: The store.
             manifests: Newest first; empty for a first run.
+            suspicion: Finds entries that refer to something damaged.
         """
-        self._files = files
-        self._folders = folders
+        self._files = store.world.files
+        self._folders = store.folders
+        self._suspicion = suspicion
         self._manifests = manifests
         self.damaged = 0
 
@@ -139,6 +142,7 @@ class Parent:
             manifest.created_ns - _SETTLING,
             keys[0],
             keys[1],
+            self._suspicion.entries(columns) if self._suspicion.any else None,
         )
 
 
@@ -255,4 +259,6 @@ def _unchanged(
         & (heads["flags"] == 0)
         & (stats["ctime"] < segment.trusted_before)
     )
+    if segment.suspicious is not None:
+        same &= ~segment.suspicious[positions]
     return same

@@ -18,10 +18,12 @@ from rehydrate.formats.native.catalogue import (
 from rehydrate.formats.native.chain import every_record
 from rehydrate.formats.native.container import (
     ContainerHeader,
+    parse_commit,
     parse_container_header,
     parse_container_name,
 )
 from rehydrate.formats.native.layout import HEADER_SIZE, KIND_COMMIT, KIND_MANIFEST
+from rehydrate.formats.native.record import RecordHeader
 from rehydrate.formats.walk import DATA, STREAM
 from rehydrate.ingest.folders import Folders, opened_folders, put_file, remove_leftovers
 from rehydrate.ingest.index import ChunkIndex, Cover
@@ -174,8 +176,9 @@ def _manifest_records(
         waiting: list[tuple[Manifest, bytes]] = []
         for offset, record in every_record(read, header, files.fstat(fd).st_size):
             if record.kind == KIND_COMMIT:
-                yield from waiting
-                waiting.clear()
+                if _holds(record, read(offset + record.header_size, record.stored_size), offset):
+                    yield from waiting
+                    waiting.clear()
             elif record.kind == KIND_MANIFEST:
                 payload = read(offset + record.header_size, record.stored_size)
                 manifest = _parse(payload, record.digest)
@@ -183,6 +186,14 @@ def _manifest_records(
                     waiting.append((manifest, payload))
     finally:
         files.close(fd)
+
+
+def _holds(record: RecordHeader, payload: bytes, offset: int) -> bool:
+    try:
+        parse_commit(record, payload, offset)
+    except CorruptMetadataError:
+        return False
+    return True
 
 
 def _parse(payload: bytes, digest: bytes) -> Manifest | None:

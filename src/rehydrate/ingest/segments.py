@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 from blake3 import blake3
 
-from rehydrate.chunks import ROW_DTYPE, Rows
+from rehydrate.chunks import ROW_DTYPE, Bools, Rows
 from rehydrate.formats.native.catalogue import SegmentColumns, encode_segment
 from rehydrate.formats.native.layout import KIND_SEGMENT, MAX_SEGMENT, SEGMENT
 from rehydrate.ingest.builds import row_of
@@ -36,6 +36,7 @@ class ParentSegment:
         trusted_before: Entries changed (ctime, ns) at or behind this time are read again.
         first_key: Tree key of the first path.
         last_key: Tree key of the last path.
+        suspicious: Entries that refer to something damaged; ``None`` = none.
     """
 
     place: RecordPlace
@@ -46,6 +47,7 @@ class ParentSegment:
     trusted_before: int
     first_key: bytes
     last_key: bytes
+    suspicious: Bools | None = None
 
     def stub(self, position: int) -> bytes:
         """Return the stub of the entry at ``position``."""
