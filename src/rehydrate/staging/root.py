@@ -22,7 +22,7 @@ __all__ = ["DIRECTORY", "Parents", "TargetRoot", "blocked"]
 DIRECTORY: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 _PRIVATE: Final = 0o700
-_OPEN_DIRECTORIES: Final = 64
+_OPEN_DIRECTORIES: Final = 256
 
 
 def blocked(cause: OSError, directory: bytes, *, file: bytes) -> StagingError:
@@ -214,11 +214,14 @@ class Parents:
         Raises:
             OSError: It can neither be opened nor made.
         """
-        try:
-            return self.find(path)
-        except FileNotFoundError:
-            above, _, name = path.rpartition(b"/")
-            parent = self.make(above)
+        above, _, name = path.rpartition(b"/")
+        # What is not yet made below a directory of our making is not there: no need to look.
+        if above not in self.made or path in self.made:
+            try:
+                return self.find(path)
+            except FileNotFoundError:
+                pass
+        parent = self.make(above)
         self._note(path)  # before it is there: a kill in between must not hide it
         try:
             self._files.mkdir(name, _PRIVATE, parent)

@@ -162,7 +162,7 @@ def test_lost_metadata_and_vanished_directories_are_told(tmp_path: Path) -> None
     with staging_of(tmp_path, table_of({b"x/y": 1}), files) as staging:
         for path in (b"a", b"b", b"gone"):
             staging.make_directory(path, Attributes(0o755, TIME))
-        for number in range(70):  # more than are kept open
+        for number in range(260):  # more than are kept open
             staging.make_directory(b"%d" % number, Attributes(0o755, TIME))
         (tmp_path / "gone").rmdir()
         files.fail("futime", errno.EPERM)

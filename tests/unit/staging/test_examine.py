@@ -75,11 +75,11 @@ def test_unreadable_place_blocks(tmp_path: Path, call: str) -> None:
 
 
 def test_directory_that_vanishes_meanwhile_blocks(tmp_path: Path) -> None:
-    for number in range(70):
+    for number in range(260):
         (tmp_path / str(number)).mkdir()
-    table = table_of({b"%d/x" % number: 1 for number in range(70)})
+    table = table_of({b"%d/x" % number: 1 for number in range(260)})
     with staging_of(tmp_path, table) as staging:
-        staging.examine(range(70))
+        staging.examine(range(260))
         (tmp_path / "0").rmdir()
         assert list(staging.examine([0]).found) == [Found.BLOCKED]
 
