@@ -205,9 +205,7 @@ class ShortReadError(StoreError):
 
     def __init__(self, message: str, *, wanted: int, got: int, container: str, offset: int) -> None:
         """Keep both counts beside the place."""
-        super().__init__(
-            message, container=container, offset=offset, length=wanted, retryable=True
-        )
+        super().__init__(message, container=container, offset=offset, length=wanted, retryable=True)
         self.wanted = wanted
         self.got = got
 

@@ -97,6 +97,14 @@ def in_the_way(cause: OSError, path: bytes, what: str) -> StagingError:
     return error
 
 
+def _changed(files: Files, name: bytes, parent_fd: int, expected: TargetIdentity) -> bool:
+    """Whether something else stands at a target than the request was made for."""
+    try:
+        return TargetIdentity.of(files.lstat(name, parent_fd)) != expected
+    except OSError:
+        return True
+
+
 class Publisher:
     """Takes complete staged files to their targets. Its owner calls one method at a time."""
 
@@ -300,7 +308,7 @@ class Publisher:
                 current = parent
                 changed.add(parent)
             source = folder if number not in homes else homes[number].fd
-            if number in replaces and self._changed(name, parent_fd, replaces[number]):
+            if number in replaces and _changed(self._files, name, parent_fd, replaces[number]):
                 results.append(self._left_alone(number))
                 continue
             try:
@@ -315,13 +323,6 @@ class Publisher:
             else:
                 results.append(Published(number))
         return changed
-
-    def _changed(self, name: bytes, parent_fd: int, expected: TargetIdentity) -> bool:
-        """Whether something else stands at a target than the request was made for."""
-        try:
-            return TargetIdentity.of(self._files.lstat(name, parent_fd)) != expected
-        except OSError:
-            return True
 
     def _left_alone(self, number: int) -> Published:
         """Report a file whose target is another one by now; its new bytes are of no use."""
