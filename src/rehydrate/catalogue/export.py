@@ -71,6 +71,8 @@ def export_stubs(
     try:
         for number, index in enumerate(chosen.indexes.tolist()):
             kind = int(table.kind[number])
+            if not is_entry_path(paths[index]):
+                raise PublishError("an entry has no safe path", file=os.fsdecode(paths[index]))
             if kind not in counts:
                 left.append(paths[index])
                 continue
@@ -100,8 +102,6 @@ class _TreeWriter:
         self._files.close(self._root)
 
     def directory(self, path: bytes) -> None:
-        if not is_entry_path(path):
-            raise PublishError("an entry has no safe path", file=os.fsdecode(path))
         parts = path.split(b"/")
         for depth in range(1, len(parts) + 1):
             part = b"/".join(parts[:depth])
@@ -126,8 +126,6 @@ class _TreeWriter:
         above, name = os.path.split(path)
         if above:
             self.directory(above)
-        elif not is_entry_path(path):
-            raise PublishError("an entry has no safe path", file=os.fsdecode(path))
         try:
             parent = self._files.open_beneath(above or b".", _DIRECTORY, self._root)
             try:

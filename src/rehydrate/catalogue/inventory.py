@@ -62,8 +62,13 @@ class Container:
         lengths: Ints = self.headers["header_size"].astype(np.int64) + self.headers["stored_size"]
         return lengths
 
-    def find(self, rows: npt.NDArray[np.void]) -> Bools:
-        """Tell which references (map rows of this container) resolve to a good record."""
+    def find(self, rows: npt.NDArray[np.void], sizes: Ints) -> Bools:
+        """Tell which references (map rows of this container) resolve to a good record.
+
+        Args:
+            rows: The references.
+            sizes: Logical size that each one claims.
+        """
         if not len(self.offsets):
             return np.zeros(len(rows), np.bool_)
         wanted = rows["offset"].astype(np.int64)
@@ -74,6 +79,7 @@ class Container:
             & (found["local_id"] == rows["local_id"])
             & (self.lengths[positions] == rows["length"])
             & (found["digest"] == rows["digest"])
+            & (found["logical_size"] == sizes)
             & ~self.bad[positions]
         )
         return good
@@ -95,15 +101,21 @@ class Inventory:
     records: list[DamagedRecord] = attrs.field(factory=list)
     notices: list[str] = attrs.field(factory=list)
 
-    def resolve(self, kind: str, rows: npt.NDArray[np.void]) -> Bools:
-        """Tell which stored rows (:data:`~rehydrate.chunks.ROW_DTYPE`) have a good record."""
+    def resolve(self, kind: str, rows: npt.NDArray[np.void], sizes: Ints) -> Bools:
+        """Tell which stored rows (:data:`~rehydrate.chunks.ROW_DTYPE`) have a good record.
+
+        Args:
+            kind: Kind of their containers.
+            rows: The rows.
+            sizes: Logical size that each one claims.
+        """
         good = np.zeros(len(rows), np.bool_)
         for pair in np.unique(rows[["container", "generation"]]):
             number, generation = int(pair["container"]), int(pair["generation"])
             here = (rows["container"] == number) & (rows["generation"] == generation)
             container = self.containers.get((kind, number, generation))
             if container is not None:
-                good[here] = container.find(rows[here])
+                good[here] = container.find(rows[here], sizes[here])
         return good
 
 

@@ -15,7 +15,7 @@ from rehydrate.catalogue.damage import (
 from rehydrate.catalogue.inventory import Inventory, read_records, take_inventory
 from rehydrate.catalogue.native import NativeCatalogue
 from rehydrate.catalogue.reading import read_exactly
-from rehydrate.chunks import ChunkTable, Rows
+from rehydrate.chunks import Bools, ChunkTable, Rows
 from rehydrate.errors import RestoreError
 from rehydrate.formats.maps import check_maps
 from rehydrate.formats.native.catalogue import ContainerState, Manifest, tree_key
@@ -141,7 +141,7 @@ class _Verification:
             one = np.array([row], row.dtype)
             try:
                 paths, stubs = self._catalogue.segment(row)
-                if not self._inventory.resolve(STREAM, one)[0]:
+                if not self._resolve_plain(one)[0]:
                     self._segments[key] = "no committed record stands where the manifest says"
                 else:
                     self._segments[key] = _Segment(paths, self._faults(paths, stubs))
@@ -165,7 +165,8 @@ class _Verification:
         for number, error in check_maps(chunks, files, _LIMITS).items():
             wrong.setdefault(number, str(error))
         stored = np.flatnonzero(chunks.stored())
-        good = self._inventory.resolve(DATA, chunks.rows[stored])
+        sizes = chunks.rows["end"].astype(np.int64) - chunks.starts()
+        good = self._inventory.resolve(DATA, chunks.rows[stored], sizes[stored])
         owners = chunks.file_of_row()
         for index in stored[~good].tolist():
             row = chunks.rows[index]
@@ -174,6 +175,11 @@ class _Verification:
                 int(owners[index]), f"the chunk at offset {row['offset']} of {place} is lost"
             )
         return {paths[number]: reason for number, reason in sorted(wrong.items())}
+
+    def _resolve_plain(self, rows: Rows) -> Bools:
+        """Resolve records of a stream container: they are stored plain."""
+        sizes = rows["length"].astype(np.int64) - RECORD_SIZE
+        return self._inventory.resolve(STREAM, rows, sizes)
 
     def _map_of(self, table: StubTable, number: int, wrong: dict[int, str]) -> Rows:
         """Return the map rows of an entry; none if its map cannot be read."""
@@ -187,7 +193,7 @@ class _Verification:
         except RestoreError as error:
             wrong[number] = f"its stream map is lost: {error}"
             return rows[:0]
-        if not self._inventory.resolve(STREAM, rows).all():
+        if not self._resolve_plain(rows).all():
             wrong[number] = "its stream map is no committed record"
         return np.concatenate(parts)
 

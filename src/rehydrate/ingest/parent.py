@@ -18,7 +18,14 @@ import numpy.typing as npt
 from rehydrate.errors import FormatError
 from rehydrate.formats.native.catalogue import Manifest, segment_columns, tree_key
 from rehydrate.formats.native.container import container_name
-from rehydrate.formats.native.layout import KIND_SEGMENT, RECORD_SIZE, STUB_DTYPE, TIME_BIAS
+from rehydrate.formats.native.layout import (
+    FORMAT_VERSION,
+    KIND_SEGMENT,
+    RECORD_SIZE,
+    STUB_DTYPE,
+    STUB_MAGIC,
+    TIME_BIAS,
+)
 from rehydrate.formats.native.record import NativeDecoder
 from rehydrate.formats.walk import DIRECTORY, FILE, SYMLINK
 from rehydrate.ingest.containers import RecordPlace
@@ -32,6 +39,7 @@ __all__ = ["Kept", "Parent", "Shared", "ToRead", "compare"]
 _SETTLING: Final = 2_000_000_000
 """Nanoseconds: a file changed this shortly before a scan may have changed after it unnoticed."""
 _FLAGS: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_MAGIC: Final = np.frombuffer(STUB_MAGIC, "V4")[0]
 _NO_STATS: Final = np.empty(0, STAT_DTYPE)
 
 
@@ -79,6 +87,7 @@ class Parent:
         self._files = store.world.files
         self._folders = store.folders
         self._suspicion = suspicion
+        self._store = np.frombuffer(store.configuration.store.bytes, "V16")[0]
         self._manifests = manifests
         self.damaged = 0
 
@@ -142,6 +151,7 @@ class Parent:
             manifest.created_ns - _SETTLING,
             keys[0],
             keys[1],
+            self._store,
             self._suspicion.entries(columns) if self._suspicion.any else None,
         )
 
@@ -257,6 +267,11 @@ def _unchanged(
         & (heads["device"] == stats["device"])
         & (heads["inode"] == stats["inode"])
         & (heads["flags"] == 0)
+        # A stub that no reader would take must not be handed on.
+        & (heads["magic"] == _MAGIC)
+        & (heads["version"] == FORMAT_VERSION)
+        & (heads["total"] == np.diff(columns.stub_ends, prepend=0)[positions])
+        & (heads["store"] == segment.store)
         & (stats["ctime"] < segment.trusted_before)
     )
     if segment.suspicious is not None:

@@ -36,6 +36,7 @@ class ParentSegment:
         trusted_before: Entries changed (ctime, ns) at or behind this time are read again.
         first_key: Tree key of the first path.
         last_key: Tree key of the last path.
+        store: Identity of the store, as stubs hold it.
         suspicious: Entries that refer to something damaged; ``None`` = none.
     """
 
@@ -47,6 +48,7 @@ class ParentSegment:
     trusted_before: int
     first_key: bytes
     last_key: bytes
+    store: np.void
     suspicious: Bools | None = None
 
     def stub(self, position: int) -> bytes:
