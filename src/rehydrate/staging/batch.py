@@ -329,11 +329,8 @@ class Publisher:
         self._staged.firsts.discard(number)
         self._staged.discard(number)
         label = self._table.label(number)
-        error = TargetChangedError(
-            f"{label!r} was changed since its stub was read, and is left as it is: ask again",
-            file=label,
-        )
-        return Published(number, error, (), placed=False)
+        text = f"{label!r} was changed since its stub was read, and is left as it is: ask again"
+        return Published(number, TargetChangedError(text, file=label), (), placed=False)
 
     def _refuse(self, number: int, error: RestoreError, cause: OSError) -> Published:
         """Report a file that cannot be put in place; its bytes are good and stay staged."""
