@@ -32,6 +32,7 @@ _LINES_SHOWN: Final = 20
 _BY_CODE: Final[Mapping[str, str]] = {
     "fs.failed": "see that the target can be written, then run the same command again",
     "fs.is-directory": "move the directory away or restore elsewhere",
+    "link.first": "it is another name of a file that failed, too",
     "fs.sync": "the disk reported an error: look at the system log before you trust it",
     "plan.mismatch": "make the plan anew with `rehydrate plan --save`",
     "plan.version": "make the plan anew with `rehydrate plan --save`",
@@ -62,7 +63,9 @@ def remedy_of(error: RestoreError) -> str:
     """Return what a person can do; empty where the message says it already."""
     if any(mark in error.message for mark in _HAS_REMEDY):
         return ""
-    number = error.errno if isinstance(error, PublishError) else None
+    # A copy for another file keeps the cause, and not the number that the system gave.
+    source = error if isinstance(error, PublishError) and error.errno else error.__cause__
+    number = source.errno if isinstance(source, OSError) else None
     found = _BY_ERRNO.get(number or 0) or _BY_CODE.get(error.code)
     if found is not None:
         return found
