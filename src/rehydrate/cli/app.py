@@ -30,7 +30,7 @@ Exit codes: 0 all good, 1 some files failed, 2 wrong use,
 _CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+def _show_version(wanted: object) -> None:
     if wanted:
         print(f"rehydrate {VERSION}")
         raise typer.Exit
@@ -87,12 +87,12 @@ def _for_typer(function: Callable[..., int]) -> Callable[..., None]:
 def _translated(annotation: Any) -> Any:
     kind, declared = get_args(annotation)
     if isinstance(declared, Argument):
-        info = typer.Argument(metavar=declared.metavar, help=declared.help, show_default=False)
+        info = typer.Argument(metavar=declared.metavar, help=declared.text, show_default=False)
         return Annotated[kind, info]
     option: Option = declared
     info = typer.Option(
         *option.names,
-        help=option.help,
+        help=option.text,
         metavar=option.metavar,
         min=option.least,
         show_default=option.default,

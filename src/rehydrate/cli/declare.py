@@ -13,28 +13,28 @@ __all__ = ["Argument", "Option"]
 class Argument:
     """A positional argument; the last one of a command may take many words."""
 
-    __slots__ = ("help", "metavar")
+    __slots__ = ("metavar", "text")
 
-    def __init__(self, metavar: str, help: str) -> None:  # noqa: A002 - the word of typer
+    def __init__(self, metavar: str, text: str) -> None:
         """Keep what is shown.
 
         Args:
             metavar: Its name in the usage line.
-            help: One or two sentences.
+            text: One or two sentences of help.
         """
         self.metavar = metavar
-        self.help = help
+        self.text = text
 
 
 class Option:
     """An option; a parameter of type bool makes it a flag, a list makes it repeatable."""
 
-    __slots__ = ("convert", "default", "help", "least", "metavar", "names")
+    __slots__ = ("convert", "default", "least", "metavar", "names", "text")
 
     def __init__(
         self,
         *names: str,
-        help: str,  # noqa: A002 - the word of typer
+        text: str,
         metavar: str | None = None,
         convert: Callable[[str], int] | None = None,
         least: int | None = None,
@@ -44,14 +44,14 @@ class Option:
 
         Args:
             *names: Such as ``--jobs`` and ``-j``.
-            help: One or two sentences.
+            text: One or two sentences of help.
             metavar: Name of the value.
             convert: Reads the word; raises ``ValueError`` with a message for people.
             least: Smallest number.
             default: How the default is shown; False = not at all.
         """
         self.names = names
-        self.help = help
+        self.text = text
         self.metavar = metavar
         self.convert = convert
         self.least = least

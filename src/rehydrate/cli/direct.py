@@ -18,7 +18,7 @@ __all__ = ["read"]
 _MOST_DIGITS: Final = 18
 
 
-class _Unusual(Exception):  # noqa: N818 - not an error: typer takes over
+class _UnusualError(Exception):
     """The line is left to typer."""
 
 
@@ -34,7 +34,7 @@ def read(function: Callable[..., int], words: list[str]) -> dict[str, Any] | Non
     """
     try:
         return _Line(function).read(words)
-    except _Unusual:
+    except _UnusualError:
         return None
 
 
@@ -71,7 +71,7 @@ class _Line:
         for name in [*(name for name, _ in self._arguments), *self._names()]:
             if name not in self._values:
                 if name not in self._defaults:
-                    raise _Unusual
+                    raise _UnusualError
                 self._values[name] = self._defaults[name]
         return self._values
 
@@ -81,17 +81,17 @@ class _Line:
     def _option(self, word: str, rest: Any) -> None:
         word, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
         if word not in self._options:
-            raise _Unusual
+            raise _UnusualError
         name, kind, option = self._options[word]
         if kind is bool:
             if equals:
-                raise _Unusual
+                raise _UnusualError
             self._values[name] = True
             return
         if not equals:
             value = next(rest, "")
             if value.startswith("-") and value != "-":
-                raise _Unusual
+                raise _UnusualError
         if get_origin(kind) is list:
             self._values.setdefault(name, []).append(_value(value, get_args(kind)[0], option))
         else:
@@ -107,7 +107,7 @@ class _Line:
                 return
             self._values[name] = _value(words.pop(0), kind, None)
         if words:
-            raise _Unusual
+            raise _UnusualError
 
 
 def _plain(kind: Any) -> Any:
@@ -119,12 +119,12 @@ def _plain(kind: Any) -> Any:
 
 def _value(word: str, kind: Any, option: Option | None) -> Any:
     if not word:
-        raise _Unusual
+        raise _UnusualError
     if option is not None and option.convert is not None:
         try:
             return option.convert(word)
         except ValueError:
-            raise _Unusual from None
+            raise _UnusualError from None
     if kind is str:
         return word
     if kind is Path:
@@ -135,4 +135,4 @@ def _value(word: str, kind: Any, option: Option | None) -> Any:
         number = int(word)
         if option is None or option.least is None or number >= option.least:
             return number
-    raise _Unusual
+    raise _UnusualError

@@ -16,6 +16,7 @@ Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json
 _UNSHOWABLE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
+_BYTES: Final = range(0x100)
 _ESCAPED_BYTES: Final = range(0xDC80, 0xDD00)
 
 
@@ -23,7 +24,7 @@ def _escape(match: re.Match[str]) -> str:
     code = ord(match[0])
     if code in _ESCAPED_BYTES:
         return f"\\x{code - 0xDC00:02x}"
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # noqa: PLR2004 - a byte
+    return f"\\x{code:02x}" if code in _BYTES else f"\\u{code:04x}"
 
 
 def shown(path: str | bytes) -> str:

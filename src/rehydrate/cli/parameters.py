@@ -44,16 +44,16 @@ FilesFrom: TypeAlias = Annotated[
     Option(
         "--files-from",
         metavar="FILE",
-        help="Also take these paths, one a line, each with all that lies below; - = standard input.",
+        text="Also take these paths, one a line, each with all that lies below; - = standard input.",
         default=False,
     ),
 ]
 Null: TypeAlias = Annotated[
-    bool, Option("-0", "--null", help="Paths of --files-from end with a zero byte.")
+    bool, Option("-0", "--null", text="Paths of --files-from end with a zero byte.")
 ]
 Exclude: TypeAlias = Annotated[
     list[str] | None,
-    Option("--exclude", metavar="PATTERN", help="Leave these out; may be repeated.", default=False),
+    Option("--exclude", metavar="PATTERN", text="Leave these out; may be repeated.", default=False),
 ]
 Version: TypeAlias = Annotated[
     int | None,
@@ -61,13 +61,13 @@ Version: TypeAlias = Annotated[
         "--version",
         metavar="N",
         least=1,
-        help="Number of the version; the newest whole one otherwise.",
+        text="Number of the version; the newest whole one otherwise.",
         default=False,
     ),
 ]
-AsJson: TypeAlias = Annotated[bool, Option("--json", help="Print one JSON document for programs.")]
+AsJson: TypeAlias = Annotated[bool, Option("--json", text="Print one JSON document for programs.")]
 Jobs: TypeAlias = Annotated[
-    int, Option("--jobs", "-j", metavar="N", least=0, help="Worker threads; 0 = one a processor.")
+    int, Option("--jobs", "-j", metavar="N", least=0, text="Worker threads; 0 = one a processor.")
 ]
 Memory: TypeAlias = Annotated[
     int,
@@ -75,10 +75,10 @@ Memory: TypeAlias = Annotated[
         "--memory",
         metavar="SIZE",
         convert=_memory,
-        help="Budget for buffers and the plan.",
+        text="Budget for buffers and the plan.",
         default="256M",
     ),
 ]
 Out: TypeAlias = Annotated[
-    Path, Option("--out", "-o", metavar="OUT", help="Directory to write into.", default=False)
+    Path, Option("--out", "-o", metavar="OUT", text="Directory to write into.", default=False)
 ]

@@ -13,6 +13,7 @@ from rehydrate.cli.sizes import duration, size
 __all__ = ["Bar", "Rate", "progress_bar"]
 
 _WINDOW: Final = 5.0
+_SLOPE: Final = 2
 _ARROW: Final = "…"
 _NOTE: Final = 40
 _MINUTE: Final = 60
@@ -33,13 +34,13 @@ class Rate:
             done: Bytes done until then.
         """
         self._samples.append((now, done))
-        while len(self._samples) > 2 and now - self._samples[0][0] > _WINDOW:  # noqa: PLR2004 - two make a slope
+        while len(self._samples) > _SLOPE and now - self._samples[0][0] > _WINDOW:
             self._samples.popleft()
 
     @property
     def value(self) -> float:
         """Bytes a second; 0 if that is not known yet."""
-        if len(self._samples) < 2:  # noqa: PLR2004 - two make a slope
+        if len(self._samples) < _SLOPE:
             return 0.0
         (first, before), (last, after) = self._samples[0], self._samples[-1]
         return (after - before) / (last - first) if last > first else 0.0

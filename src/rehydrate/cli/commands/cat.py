@@ -20,7 +20,7 @@ def cat(
             "--offset",
             metavar="SIZE",
             convert=parse_size,
-            help="First byte: a number, or such as 4K or 1.5G.",
+            text="First byte: a number, or such as 4K or 1.5G.",
         ),
     ] = 0,
     length: Annotated[
@@ -29,7 +29,7 @@ def cat(
             "--length",
             metavar="SIZE",
             convert=parse_size,
-            help="Number of bytes; to the end otherwise.",
+            text="Number of bytes; to the end otherwise.",
             default=False,
         ),
     ] = None,

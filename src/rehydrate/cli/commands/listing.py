@@ -44,10 +44,10 @@ def ls(
     *,
     version: Version = None,
     exclude: Exclude = None,
-    long: Annotated[bool, Option("--long", "-l", help="Show mode, owner, size and time.")] = False,
-    tree: Annotated[bool, Option("--tree", help="Show as a tree.")] = False,
+    long: Annotated[bool, Option("--long", "-l", text="Show mode, owner, size and time.")] = False,
+    tree: Annotated[bool, Option("--tree", text="Show as a tree.")] = False,
     null: Annotated[
-        bool, Option("-0", "--null", help="End paths with a zero byte, as xargs -0 reads.")
+        bool, Option("-0", "--null", text="End paths with a zero byte, as xargs -0 reads.")
     ] = False,
     as_json: AsJson = False,
 ) -> int:

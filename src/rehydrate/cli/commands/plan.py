@@ -30,7 +30,7 @@ def plan(
     save: Annotated[
         Path | None,
         Option(
-            "--save", metavar="FILE", help="Keep the plan for `restore --plan FILE`.",
+            "--save", metavar="FILE", text="Keep the plan for `restore --plan FILE`.",
             default=False,
         ),
     ] = None,

@@ -1,7 +1,7 @@
 """``rehydrate restore``: files come out of a store."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from rehydrate.cli.declare import Option
 from rehydrate.cli.parameters import (
@@ -19,6 +19,49 @@ from rehydrate.cli.parameters import (
 
 __all__ = ["restore"]
 
+_Overwrite: TypeAlias = Annotated[
+    Literal["never", "if-changed", "always"],
+    Option(
+        "--overwrite",
+        text="A target that exists: leave it; replace it unless type, size and time are equal;"
+        " replace it.",
+    ),
+]
+_Checksum: TypeAlias = Annotated[
+    bool, Option("--checksum", text="With if-changed: compare all bytes, too.")
+]
+_Links: TypeAlias = Annotated[
+    Literal["verbatim", "safe", "skip"],
+    Option(
+        "--links",
+        text="Symbolic links: make all as they were, only those that stay inside OUT, or none.",
+    ),
+]
+_SamePermissions: TypeAlias = Annotated[
+    bool, Option("--same-permissions", text="Also setuid, setgid, sticky bits and capabilities.")
+]
+_Sparse: TypeAlias = Annotated[
+    bool, Option("--sparse", text="Also turn stored runs of zeros into holes.")
+]
+_Durability: TypeAlias = Annotated[
+    Literal["full", "batch", "none"],
+    Option(
+        "--durability", text="When files survive a power loss: each at once, in batches, later."
+    ),
+]
+_Plan: TypeAlias = Annotated[
+    Path | None,
+    Option(
+        "--plan",
+        metavar="FILE",
+        text="Restore what `plan --save` chose, in its order.",
+        default=False,
+    ),
+]
+_DryRun: TypeAlias = Annotated[
+    bool, Option("--dry-run", "-n", text="Show what would be read; write nothing.")
+]
+
 
 def restore(
     store: Store,
@@ -29,51 +72,18 @@ def restore(
     null: Null = False,
     exclude: Exclude = None,
     version: Version = None,
-    overwrite: Annotated[
-        Literal["never", "if-changed", "always"],
-        Option(
-            "--overwrite",
-            help="A target that exists: leave it; replace it unless type, size and time are equal;"
-            " replace it."
-        ),
-    ] = "if-changed",
-    checksum: Annotated[
-        bool, Option("--checksum", help="With if-changed: compare all bytes, too.")
-    ] = False,
-    links: Annotated[
-        Literal["verbatim", "safe", "skip"],
-        Option(
-            "--links",
-            help="Symbolic links: make all as they were, only those that stay inside OUT, or none."
-        ),
-    ] = "verbatim",
-    same_permissions: Annotated[
-        bool,
-        Option(
-            "--same-permissions", help="Also setuid, setgid, sticky bits and capabilities."
-        ),
-    ] = False,
-    sparse: Annotated[
-        bool, Option("--sparse", help="Also turn stored runs of zeros into holes.")
-    ] = False,
-    durability: Annotated[
-        Literal["full", "batch", "none"],
-        Option("--durability", help="When files survive a power loss: each at once, in batches, later."),
-    ] = "batch",
+    overwrite: _Overwrite = "if-changed",
+    checksum: _Checksum = False,
+    links: _Links = "verbatim",
+    same_permissions: _SamePermissions = False,
+    sparse: _Sparse = False,
+    durability: _Durability = "batch",
     jobs: Jobs = 0,
     memory: Memory = 256 << 20,
-    plan: Annotated[
-        Path | None,
-        Option(
-            "--plan", metavar="FILE", help="Restore what `plan --save` chose, in its order.",
-            default=False,
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool, Option("--dry-run", "-n", help="Show what would be read; write nothing.")
-    ] = False,
+    plan: _Plan = None,
+    dry_run: _DryRun = False,
     as_json: AsJson = False,
-) -> int:  # fmt: skip
+) -> int:
     """Restore files from a store.
 
     What stands at the target is replaced in one step or not at all. After an interruption run the

@@ -12,7 +12,7 @@ def verify(
     store: Store,
     *,
     read_data: Annotated[
-        bool, Option("--read-data", help="Also read and hash every chunk.")
+        bool, Option("--read-data", text="Also read and hash every chunk.")
     ] = False,
     jobs: Jobs = 0,
     as_json: AsJson = False,
