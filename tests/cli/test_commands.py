@@ -1,6 +1,7 @@
 """Every command once, as a user starts it, and the shape of its JSON."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from rehydrate.cli.registry import COMMANDS
 from tests.cli.stage import PROGRAM, program
 
+TREE = Path(__file__).resolve().parents[2]
 SELECTION_KEYS = {"store_version", "patterns", "paths", "excludes"}
 
 
@@ -202,6 +204,38 @@ def test_export_stubs_and_rebuild_and_clean(stage: Path) -> None:
     assert program("ls", store).code == 0
     found = program("clean", stage, "--json").document
     assert found["removed"] == []
+
+
+def test_every_key_of_every_document_is_on_the_page(stage: Path) -> None:
+    page = (TREE / "docs" / "reference" / "cli.md").read_text("utf-8")
+    rows = dict(
+        re.findall(r"^\|(?:[^|]*\|)? `(rehydrate-[a-z-]+)` \| (.*) \|$", page, re.MULTILINE)
+    )
+    store, out = stage / "store", stage / "out"
+    runs = [
+        ("optimize", stage / "source", store),
+        ("versions", store),
+        ("ls", store),
+        ("info", store),
+        ("plan", store),
+        ("restore", store, "-o", out),
+        ("verify", store),
+        ("export-stubs", store, "-o", stage / "stubs"),
+        ("rebuild", store),
+        ("clean", out),
+        ("ls", stage / "nowhere"),
+    ]
+    seen = set()
+    for words in runs:
+        found = program(*words, "--json").document
+        name = found.pop("format")
+        assert found.pop("version") == 1
+        seen.add(name)
+        named = set(re.findall(r"`([a-z_]+)`", rows[name]))
+        listed = next((found[key] for key in ("entries", "results", "versions") if key in found), 0)
+        first = listed[0] if isinstance(listed, list) else {}
+        assert set(found) | set(first) <= named, name
+    assert seen == set(rows)
 
 
 def test_options_before_and_after_arguments_mean_the_same(stage: Path) -> None:
