@@ -25,7 +25,7 @@ from rehydrate.protocols import BackupStore, RestoreObserver
 from rehydrate.results import Notice, RestoreEvent
 from rehydrate.values import ContainerExtent, FileExtent, ReadableBuffer, StoreId, StorePath
 
-__all__ = ["ObserverCalls", "StoreCalls", "attempt", "declared_store"]
+__all__ = ["ObserverCalls", "StoreCalls", "attempt", "declared_store", "view_of"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -127,8 +127,8 @@ def _delay(seconds: object) -> float:
     return 0.0
 
 
-def _view(answer: object) -> memoryview:
-    """Return the bytes of any object with a contiguous buffer."""
+def view_of(answer: object) -> memoryview:
+    """Return the bytes of any object with a contiguous buffer; others raise as they like."""
     view = memoryview(cast("ReadableBuffer", answer))
     if not view.c_contiguous:
         raise BufferError
@@ -316,7 +316,7 @@ class StoreCalls:
             raise _vendor_error(answer, "read", path)
         if type(answer) is bytes and len(answer) <= size:
             return memoryview(answer)
-        view = attempt(_view, answer)
+        view = attempt(view_of, answer)
         if isinstance(view, Exception):
             raise StoreContractError(
                 f"read_backup_file returned {type(answer).__name__}, no contiguous bytes",

@@ -17,7 +17,7 @@ from rehydrate.engine.records import Records
 from rehydrate.engine.repair import repair
 from rehydrate.engine.rounds import Round
 from rehydrate.engine.session import Session
-from rehydrate.errors import NoSpaceError, RestoreError, StagingError
+from rehydrate.errors import Cancelled, NoSpaceError, RestoreError, StagingError
 from rehydrate.formats.walk import DATA, StoreFormat
 from rehydrate.plan.columns import Scratch, blocks
 from rehydrate.plan.planner import Needs, find_needs
@@ -280,6 +280,8 @@ class DataPhase:
                 for extent in own:
                     write_own_extent(sink.staging, number, extent)
                 sink.staging.finish(number)
+            except Cancelled:
+                raise
             except RestoreError as error:
                 sink.fail(number, error)
 

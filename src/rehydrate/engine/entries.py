@@ -154,7 +154,13 @@ def _apply_recall(
         known = index in requests.own_data
         size = requests.sizes.get(index, 0)
         sign = bool(stubs.recall_sign[position]) or size > int(stubs.size[position])
-        if known or outcome.is_decided(index) or stubs.kind[position] != FILE:
+        if outcome.is_decided(index) or stubs.kind[position] != FILE:
+            continue
+        if known:
+            end = max((own.extent.end for own in requests.own_data[index]), default=0)
+            if end > max(size, int(stubs.size[position])):
+                what = f"the stub's own data end at {end}, behind the end of the file"
+                outcome.fail(index, RequestError(what, code="own-data.range"))
             continue
         if sign and options.recall is Recall.REFUSE:
             outcome.fail(

@@ -9,10 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from rehydrate.chunks import Ints
-from rehydrate.engine.calls import attempt
+from rehydrate.engine.calls import attempt, view_of
 from rehydrate.engine.layout import FileLayout
 from rehydrate.engine.session import Session
-from rehydrate.errors import RestoreError, StagingError, StoreContractError, StoreReadError
+from rehydrate.errors import (
+    Cancelled,
+    RestoreError,
+    StagingError,
+    StoreContractError,
+    StoreReadError,
+)
 from rehydrate.plan.planner import Needs
 from rehydrate.requests import OwnExtent
 from rehydrate.staging.batch import Published
@@ -218,16 +224,19 @@ def write_own_extent(staging: Staging, number: int, own: OwnExtent) -> None:
     """Write a range that the stub itself holds.
 
     Raises:
+        Cancelled: The caller's method cancels the job.
         RestoreError: It could not be read or written.
     """
     at, end = own.extent.offset, own.extent.end
     while at < end:
         size = min(_OWN_PIECE, end - at)
         data = attempt(own.read, at, size)
+        if isinstance(data, Cancelled):
+            raise data
         if isinstance(data, Exception):
             raise StoreReadError(f"the stub's own data cannot be read: {data}") from data
-        view = memoryview(data)
-        if view.nbytes != size:
-            raise StoreContractError(f"own data gave {view.nbytes} of {size} bytes")
+        view = attempt(view_of, data)
+        if isinstance(view, Exception) or len(view) != size:
+            raise StoreContractError(f"own data must be {size} contiguous bytes at {at}")
         staging.write_at(number, at, view)
         at += size
