@@ -229,8 +229,6 @@ class Pipeline:
                 continue
             self._settle(packed, number, build, end, stop - start)
             number += 1
-        # Plain chunks are views of this block: they must be written before it is filled again.
-        self._store.flush()
         for build in touched.values():
             build.write_parts(self._store)
         self._free.append(block.view)

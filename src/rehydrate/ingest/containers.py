@@ -5,6 +5,7 @@ A writer never reads and never goes back. Nothing it wrote counts before :meth:`
 """
 
 import os
+from concurrent.futures import Executor, Future, wait
 from typing import Final
 
 import attrs
@@ -36,7 +37,7 @@ _NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL
 _FLAGS: Final = (
     getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 )
-_FLUSH_AT: Final = 4 << 20
+_BUFFER: Final = 4 << 20
 
 
 @attrs.frozen
@@ -115,7 +116,13 @@ class ContainerWriter:
     """Appends to one container; belongs to one thread."""
 
     def __init__(
-        self, files: Files, fd: int, header: ContainerHeader, state: ChainState | None = None
+        self,
+        files: Files,
+        fd: int,
+        header: ContainerHeader,
+        state: ChainState | None = None,
+        *,
+        background: Executor | None = None,
     ) -> None:
         """Go on behind a commit.
 
@@ -124,13 +131,18 @@ class ContainerWriter:
             fd: Descriptor for writing; the writer closes it.
             header: Header of the container.
             state: The last commit; ``None`` for a new container.
+            background: Does the writing while the caller goes on; ``None`` = the caller does.
         """
+        self._background = background
+        self._writing: Future[None] | None = None
         self._files = files
         self._fd = fd
         self.header = header
         self.state = ChainState() if state is None else state
         self.synced = self.state
-        self._parts: list[ReadableBuffer] = []
+        # One buffer is filled while the other is written; fresh ones would cost a page fault a page.
+        self._buffers = [memoryview(bytearray(_BUFFER)), memoryview(bytearray(_BUFFER))]
+        self._used = 0
         self._flushed = self.state.end
         self._end = self.state.end
         self._records = self.state.records
@@ -170,7 +182,7 @@ class ContainerWriter:
 
         Args:
             kind: Kind of record.
-            stored: Payload as stored; must not change before the next :meth:`flush`.
+            stored: Payload as stored; copied.
             logical_size: Size before compression, bytes.
             digest: BLAKE3 of the bytes before compression.
             compression: How ``stored`` was made.
@@ -191,27 +203,55 @@ class ContainerWriter:
         )
         self._headers.update(header)
         length = RECORD_SIZE + len(memoryview(stored))
-        self._parts += (header, stored)
-        if align(length) != length:
-            self._parts.append(bytes(align(length) - length))
+        self._put(header, stored, align(length) - length)
         self._end = offset + align(length)
-        if self._end - self._flushed >= _FLUSH_AT:
-            self.flush()
         return RecordPlace(
             self.header.container, self.header.generation, offset, self._records, length
         )
 
+    def _put(self, header: bytes, stored: ReadableBuffer, padding: int) -> None:
+        data = memoryview(stored).cast("B")
+        length = len(header) + len(data) + padding
+        if self._used + length > _BUFFER:
+            self.flush()
+        if length > _BUFFER:
+            self._wait()
+            write_all(
+                self._files, self._fd, b"".join((header, data, bytes(padding))), self._flushed
+            )
+            self._flushed += length
+            return
+        buffer, start = self._buffers[0], self._used
+        middle = start + len(header)
+        end = middle + len(data)
+        buffer[start:middle] = header
+        buffer[middle:end] = data
+        buffer[end : end + padding] = bytes(padding)
+        self._used = end + padding
+
     def flush(self) -> None:
-        """Hand everything to the operating system; payloads are not needed any more.
+        """Hand over everything for writing.
 
         Raises:
-            PublishError: A write failed.
+            PublishError: A write failed, this or the one before.
         """
-        if self._parts:
-            data = b"".join(self._parts)
-            self._parts.clear()
-            write_all(self._files, self._fd, data, self._flushed)
-            self._flushed += len(data)
+        if not self._used:
+            return
+        self._wait()
+        data, offset = self._buffers[0][: self._used], self._flushed
+        self._buffers.reverse()
+        self._flushed += self._used
+        self._used = 0
+        if self._background is None:
+            write_all(self._files, self._fd, data, offset)
+        else:
+            self._writing = self._background.submit(write_all, self._files, self._fd, data, offset)
+
+    def _wait(self) -> None:
+        """Wait for the write under way; its failure is raised here."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
 
     def commit(self) -> None:
         """Write a commit record if anything came since the last one; sealed if full.
@@ -237,9 +277,10 @@ class ContainerWriter:
                 sealed=self.full,
             ),
         )
-        self._parts.append(record)
+        self._put(record, b"", 0)
         self._end += len(record)
         self.flush()
+        self._wait()
         self.state = ChainState(
             self._end,
             self.state.sequence + 1,
@@ -286,5 +327,7 @@ class ContainerWriter:
         )
 
     def close(self) -> None:
-        """Close the descriptor."""
+        """Close the descriptor; a write under way is waited for, what becomes of it is not asked."""
+        if self._writing is not None:
+            wait([self._writing])
         self._files.close(self._fd)

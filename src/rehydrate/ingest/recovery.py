@@ -5,6 +5,7 @@ The rules are in ``docs/reference/native-commit.md``, "Recovery".
 
 import os
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Executor
 from typing import Final
 
 import attrs
@@ -233,13 +234,16 @@ def _prove(files: Files, fd: int, name: str) -> bool:
     return True
 
 
-def reopen(files: Files, folders: Folders, found: FoundContainer) -> ContainerWriter:
+def reopen(
+    files: Files, folders: Folders, found: FoundContainer, background: Executor
+) -> ContainerWriter:
     """Open a container for appending; what lies behind its last commit is cut off.
 
     Args:
         files: File-system calls.
         folders: Folders of the store.
         found: The container, as :meth:`Survey.appendable` gave it.
+        background: Does the writing.
 
     Raises:
         PublishError: It cannot be opened or cut.
@@ -263,7 +267,7 @@ def reopen(files: Files, folders: Folders, found: FoundContainer) -> ContainerWr
     if found.header is None:
         msg = f"{name} has no header"
         raise CorruptMetadataError(msg)
-    return ContainerWriter(files, fd, found.header, found.state)
+    return ContainerWriter(files, fd, found.header, found.state, background=background)
 
 
 def usable(containers: Iterable[FoundContainer]) -> Mapping[int, FoundContainer]:

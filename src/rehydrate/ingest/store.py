@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -179,6 +180,7 @@ class StoreWriter:
         self.found = found
         self.data_bytes = 0
         self._abandoned = abandoned
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="ingest-write")
         self._next_id = found.next_id
         self._states: dict[tuple[str, int], ContainerState] = {
             (container.kind, container.container): container.described()
@@ -199,7 +201,7 @@ class StoreWriter:
         # A manifest that cannot be read may need what looks like a torn end: nothing is cut then.
         if last is None or last.path in self._abandoned or self.versions.unreadable:
             return None
-        return reopen(self.world.files, self.folders, last)
+        return reopen(self.world.files, self.folders, last, self._background)
 
     def _writer(self, kind: str) -> ContainerWriter:
         slot = self._kinds[kind]
@@ -220,13 +222,13 @@ class StoreWriter:
             self._next_id += 1
             fd = create_container(self.world.files, slot.folder_fd, header)
             self._headers[header.container] = header
-            slot.writer = ContainerWriter(self.world.files, fd, header)
+            slot.writer = ContainerWriter(self.world.files, fd, header, background=self._background)
         return slot.writer
 
     def append_chunk(
         self, stored: ReadableBuffer, *, logical_size: int, digest: bytes, compression: int
     ) -> RecordPlace:
-        """Append a chunk to a data container; ``stored`` must not change before :meth:`flush`.
+        """Append a chunk to a data container.
 
         Args:
             stored: Bytes as stored.
@@ -278,12 +280,6 @@ class StoreWriter:
             writer.sync()
         self._states[kind, writer.header.container] = writer.described()
 
-    def flush(self) -> None:
-        """Write what is buffered of the data container; see :meth:`append_chunk`."""
-        writer = self._kinds[DATA].writer
-        if writer is not None:
-            writer.flush()
-
     def commit_data(self) -> None:
         """Make all chunks survive: step 1 of publishing.
 
@@ -334,6 +330,7 @@ class StoreWriter:
         """Close the containers; what is not committed is lost."""
         for slot in self._kinds.values():
             slot.close()
+        self._background.shutdown()
 
 
 @contextmanager
