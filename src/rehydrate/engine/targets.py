@@ -9,7 +9,7 @@ from rehydrate.chunks import ChunkTable, Ints
 from rehydrate.engine.entries import Entries
 from rehydrate.engine.layout import check_ranges
 from rehydrate.engine.outcome import Outcome
-from rehydrate.errors import PublishError, StagingError, UnsafeTargetError
+from rehydrate.errors import PublishError, RestoreError, StagingError, UnsafeTargetError
 from rehydrate.formats.walk import StoreFormat, StubTable
 from rehydrate.requests import Links, Overwrite, RestoreOptions
 from rehydrate.results import AtTarget, FileStatus
@@ -56,6 +56,7 @@ class Targets:
         self._names, self._options, self._outcome = names, options, outcome
         self._requests_of: list[int] = entries.requests.tolist()
         self._directories: dict[bytes, int] = {}
+        self._standing: set[int] = set()
 
     def make_directories(self, staging: Staging) -> None:
         """Make all directories, private for now."""
@@ -63,11 +64,14 @@ class Targets:
             index = self._indexes[position]
             path = self._names[index]
             try:
-                staging.make_directory(path, self._attributes(position))
+                made = staging.make_directory(path, self._attributes(position))
             except StagingError as error:
                 self._outcome.fail(index, error)
             else:
                 self._directories[path] = index
+                if made is not LinkOutcome.MADE:
+                    self._standing.add(index)
+                    self._outcome.present(index, AtTarget.OLD)
 
     def _attributes(self, position: int) -> Attributes:
         stubs = self._stubs
@@ -84,9 +88,17 @@ class Targets:
         for result in staging.finish_directories():
             index = self._directories.get(result.path)
             if index is not None:
-                self._outcome.decide(index, FileStatus.RESTORED, result.error, result.lost)
+                self._decide_directory(index, result.error, result.lost)
         for index in self._directories.values():
-            self._outcome.decide(index, FileStatus.RESTORED)
+            self._decide_directory(index)
+
+    def _decide_directory(
+        self, index: int, error: RestoreError | None = None, lost: tuple[str, ...] = ()
+    ) -> None:
+        """Decide a directory that has its metadata; one that stood there counts as the same."""
+        stood = index in self._standing
+        status = FileStatus.SKIPPED_SAME if stood else FileStatus.RESTORED
+        self._outcome.decide(index, status, error, lost)
 
     def examine(self, staging: Staging) -> Ints:
         """Decide what needs no bytes; return the file numbers that do, ascending."""
