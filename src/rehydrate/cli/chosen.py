@@ -4,6 +4,7 @@ import os
 import re
 import stat
 import sys
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, Self
@@ -15,6 +16,7 @@ from rehydrate.catalogue.selection import Selection, split_list
 from rehydrate.cli.output import Json, shown
 from rehydrate.cli.stores import pick_version
 from rehydrate.errors import RequestError
+from rehydrate.formats.native.catalogue import tree_key
 from rehydrate.requests import RestoreRequest
 from rehydrate.staging.paths import WORKSPACE_PREFIX
 
@@ -195,11 +197,12 @@ def _stubs_of(
     """Return the stubs of some directories, from what was read already or one by one."""
     missing = set(wanted)
     found = {path: stub for path, stub in zip(paths, stubs, strict=True) if path in missing}
-    for path in wanted:
-        if path not in found:
-            entry = next(catalogue.entries(version, [path]), None)
-            if entry is not None and entry.path == path:
-                found[path] = entry.stub
+    missing.difference_update(found)
+    manifest = catalogue.manifest(version)
+    firsts = [tree_key(path) for path in manifest.first_paths] if missing else []
+    for number in sorted({max(bisect_right(firsts, tree_key(path)) - 1, 0) for path in missing}):
+        inside = zip(*catalogue.segment(manifest.segments[number]), strict=True)
+        found.update((path, stub) for path, stub in inside if path in missing)
     return {path: found[path] for path in wanted if path in found}
 
 

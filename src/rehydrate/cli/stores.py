@@ -4,9 +4,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import attrs
+import numpy as np
 
 from rehydrate.catalogue.native import NativeCatalogue
 from rehydrate.cli.output import Json
@@ -16,6 +17,23 @@ from rehydrate.protocols import VersionInfo
 from rehydrate.stores.layout import DATA_FOLDER, STREAM_FOLDER, StoreConfiguration
 
 __all__ = ["StoreFacts", "opened_catalogue", "pick_version"]
+
+_SEGMENTS_KEPT: Final = 256
+"""Of at most 64 KiB each."""
+
+
+class _RememberingCatalogue(NativeCatalogue):
+    """Keeps the last segments: a selection and the directories above it lie in the same ones."""
+
+    def segment(self, row: np.void) -> tuple[list[bytes], list[bytes]]:
+        """Return the paths and stubs of a segment."""
+        kept: dict[bytes, tuple[list[bytes], list[bytes]]] = vars(self).setdefault("_kept", {})
+        key = row.tobytes()
+        if key not in kept:
+            if len(kept) >= _SEGMENTS_KEPT:
+                del kept[next(iter(kept))]
+            kept[key] = super().segment(row)
+        return kept[key]
 
 
 @contextmanager
@@ -30,7 +48,7 @@ def opened_catalogue(store: Path) -> Iterator[NativeCatalogue]:
         FormatError: Its configuration is damaged or newer than this release.
     """
     try:
-        catalogue = NativeCatalogue.open(store)
+        catalogue = _RememberingCatalogue.open(store)
     except RestoreError as error:
         if str(store) not in error.message:
             error.message = f"{store}: {error.message}"
