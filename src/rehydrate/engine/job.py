@@ -109,14 +109,15 @@ class StoreJob:
             ).plan()
             rounds.append(planned_round("data", records.paths, plan))
             peak = unfinished_peak(needs, table, plan, scratch=scratch)
+        allocated = layout.allocated(numbers, sparse=self._options.sparse, block=1)
         return ReadPlan(
             store=self._store,
             fingerprint=self._fingerprint,
             rounds=tuple(rounds),
             files=len(numbers),
             logical_bytes=int(layout.sizes[numbers].sum()),
-            allocated_bytes=layout.allocated(numbers, sparse=self._options.sparse, block=1),
-            unfinished_peak=peak,
+            allocated_bytes=allocated,
+            unfinished_peak=min(peak, allocated),
         )
 
     def _preset(
