@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 import attrs
@@ -37,7 +38,13 @@ class EntryReader:
     """Turns listed entries into stubs; the rows of files come later, through the pipeline."""
 
     def __init__(
-        self, source: SourceTree, pipeline: Pipeline, cutter: Cutter, store: StoreId
+        self,
+        source: SourceTree,
+        pipeline: Pipeline,
+        cutter: Cutter,
+        store: StoreId,
+        *,
+        pause: Callable[[], None],
     ) -> None:
         """Read entries of ``source``.
 
@@ -46,10 +53,12 @@ class EntryReader:
             pipeline: Takes the bytes.
             cutter: Cuts them.
             store: Identity that stubs carry.
+            pause: Called between two blocks of a large file; may raise to end the run.
         """
-        self._source = source
-        self._pipeline = pipeline
-        self._cutter = cutter
+        self.pause = pause
+        self.source = source
+        self.pipeline = pipeline
+        self.cutter = cutter
         self._store = store
         self.read_bytes = 0
         self.left_attributes: Counter[bytes] = Counter()
@@ -71,7 +80,7 @@ class EntryReader:
         """
         mode = int(stats["mode"])
         if stat.S_ISLNK(mode):
-            stub = self._from_listing(SYMLINK, stats, link_text=self._source.link_text(path))
+            stub = self._from_listing(SYMLINK, stats, link_text=self.source.link_text(path))
             return encode_stub(stub)
         if stat.S_ISDIR(mode):
             return encode_stub(self._directory(path, stats))
@@ -98,7 +107,7 @@ class EntryReader:
     def _directory(self, path: bytes, stats: np.void) -> NativeStub:
         xattrs: Xattrs = ()
         try:
-            fd = self._source.open_file(
+            fd = self.source.open_file(
                 path, int(stats["device"]), int(stats["inode"]), directory=True
             )
         except PermissionError:
@@ -107,33 +116,33 @@ class EntryReader:
             try:
                 xattrs = self._attributes(fd)
             finally:
-                self._source.close_file(fd)
+                self.source.close_file(fd)
         return self._from_listing(DIRECTORY, stats, xattrs=xattrs)
 
     def _attributes(self, fd: int) -> Xattrs:
-        found = self._source.attributes(fd)
+        found = self.source.attributes(fd)
         self.left_attributes.update(name for name, _ in found if not name.startswith(_USER))
         return tuple(item for item in found if item[0].startswith(_USER))
 
     def _file(self, path: bytes, stats: np.void) -> FileBuild:
-        fd = self._source.open_file(path, int(stats["device"]), int(stats["inode"]))
+        fd = self.source.open_file(path, int(stats["device"]), int(stats["inode"]))
         try:
-            before = self._source.status(fd)
+            before = self.source.status(fd)
             if not stat.S_ISREG(before.st_mode):
                 raise OSError(errno.ESTALE, "it is no regular file any more")
             build = self._attempt(fd, before)
             for _ in range(_RETRIES):
-                after = self._source.status(fd)
+                after = self.source.status(fd)
                 if _same(before, after):
                     return build
                 before = after
                 build = self._attempt(fd, before)
-            if not _same(before, self._source.status(fd)):
+            if not _same(before, self.source.status(fd)):
                 build.stub = attrs.evolve(build.stub, inconsistent=True)
                 self.inconsistent.append(path)
             return build
         finally:
-            self._source.close_file(fd)
+            self.source.close_file(fd)
 
     def _attempt(self, fd: int, status: os.stat_result) -> FileBuild:
         xattrs = self._attributes(fd)
@@ -166,10 +175,10 @@ class EntryReader:
     def _content(self, fd: int, build: FileBuild, status: os.stat_result) -> None:
         size = status.st_size
         sparse = getattr(status, "st_blocks", 0) * _BLOCK_UNIT < size
-        extents = self._source.data_extents(fd, size) if sparse else [(0, size)]
+        extents = self.source.data_extents(fd, size) if sparse else [(0, size)]
         # The digest of a single chunk is that of the file, and a worker computes it.
-        single = not sparse and 0 < size <= self._cutter.min_size
-        reading = _Reading(self._source, self._pipeline, self._cutter, build, fd, single=single)
+        single = not sparse and 0 < size <= self.cutter.min_size
+        reading = _Reading(self, build, fd, single=single)
         position = 0
         for start, end in extents:
             if start > position:
@@ -180,7 +189,6 @@ class EntryReader:
         else:
             if position < size:
                 reading.hole(size)
-        self.read_bytes += reading.read_bytes
         reading.finish()
 
 
@@ -195,19 +203,11 @@ def _same(before: os.stat_result, after: os.stat_result) -> bool:
 class _Reading:
     """One pass over one file."""
 
-    def __init__(
-        self,
-        source: SourceTree,
-        pipeline: Pipeline,
-        cutter: Cutter,
-        build: FileBuild,
-        fd: int,
-        *,
-        single: bool,
-    ) -> None:
-        self._source = source
-        self._pipeline = pipeline
-        self._cutter = cutter
+    def __init__(self, reader: EntryReader, build: FileBuild, fd: int, *, single: bool) -> None:
+        self._reader = reader
+        self._source = reader.source
+        self._pipeline = reader.pipeline
+        self._cutter = reader.cutter
         self._single = single
         self._build = build
         self._fd = fd
@@ -215,7 +215,6 @@ class _Reading:
         self._pieces = 0
         self._digest = blake3()
         self._hashed_hole = 0
-        self.read_bytes = 0
 
     def hole(self, end: int) -> None:
         """Add a hole up to ``end``."""
@@ -249,7 +248,7 @@ class _Reading:
                 self._digest.update(space[head : head + got])
             base = self._position - head
             self._position += got
-            self.read_bytes += got
+            self._reader.read_bytes += got
             last = got < wanted or self._position == end
             used = self._cut(space[: head + got], base, last=last)
             carried = bytes(space[used : head + got])
@@ -258,6 +257,7 @@ class _Reading:
                 break
             if not last:
                 pipeline.submit()
+                self._reader.pause()
         return self._position
 
     def _cut(self, data: memoryview, base: int, *, last: bool) -> int:

@@ -152,6 +152,7 @@ class _Run:
             self._pipeline,
             Cutter(store.configuration.chunker),
             store.configuration.store,
+            pause=self._pause,
         )
         manifests = _ancestors(store, source)
         self._number, self._parent_number = _numbers(store, manifests)

@@ -495,3 +495,41 @@ def test_no_mode_bit_of_a_file_is_lost(source: Path, store: Path) -> None:
     found = of_version(store, 1)
     assert found[b"small"].mode == 0o6755
     assert found[b"dir"].mode == 0o1777 == stat.S_IMODE((source / "dir").stat().st_mode)
+
+
+@pytest.fixture
+def one_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A single file of many blocks."""
+    monkeypatch.setattr("rehydrate.ingest.blocks.BLOCK_SIZE", 16 << 10)
+    source = tmp_path / "large"
+    source.mkdir()
+    (source / "file").write_bytes(noise(400_000))
+    return source
+
+
+def test_checkpoints_happen_inside_a_large_file(one_large: Path, store: Path) -> None:
+    report = optimize(one_large, store, options=OptimizeOptions(checkpoint_bytes=50_000))
+    assert of_version(store, 1) == of_tree(one_large)
+    assert len(list((store / "index").iterdir())) >= 7
+    assert report.checkpoints == 0
+
+
+def test_a_run_cancelled_inside_a_large_file_repeats_no_stored_chunk(
+    one_large: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rehydrate.ingest.optimize._EVENT_SECONDS", 0.0)
+
+    class Impatient(Watcher):
+        def on_progress(self, progress: OptimizeProgress, /) -> None:
+            if progress.bytes_done > 200_000:
+                super().on_progress(progress)
+
+    token = CancelToken()
+    with pytest.raises(Cancelled):
+        optimize(one_large, store, options=OptimizeOptions(cancel=token), observer=Impatient(token))
+    with NativeCatalogue.open(store) as catalogue:
+        assert catalogue.versions() == []
+    report = optimize(one_large, store)
+    assert report.reused_bytes > 190_000
+    assert report.new_bytes < 220_000
+    assert of_version(store, 1) == of_tree(one_large)
