@@ -1,6 +1,7 @@
 """CC-ORDER: the order call and its answer."""
 
 import itertools
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -73,8 +74,10 @@ def test_reads_follow_the_order_of_the_answer(tmp_path: Path) -> None:
 def test_answer_may_be_a_generator_and_is_taken_over(tmp_path: Path) -> None:
     world = two_containers()
     kept: list[ContainerExtent] = []
+    threads: set[int] = set()
 
     def order(containers: Containers) -> Iterator[ContainerExtent]:
+        threads.add(threading.get_ident())
         yield from whole(*reversed(range(len(containers))))
 
     def listed(containers: Containers) -> list[ContainerExtent]:
@@ -84,7 +87,9 @@ def test_answer_may_be_a_generator_and_is_taken_over(tmp_path: Path) -> None:
     def preview(path: StorePath, reads: object) -> None:
         kept.clear()
 
-    assert run(world, tmp_path / "a", ordered(world, order)).report.ok
+    job = run(world, tmp_path / "a", ordered(world, order))
+    assert job.report.ok
+    assert threads == {call.thread for call in job.store.calls}
     store = Fake(ordered(world, listed), preview_container_read=preview)
     job = run(world, tmp_path / "b", store)
     job.check()

@@ -99,6 +99,20 @@ def test_wrong_bytes_are_read_again_once_and_only_in_a_repair_round(tmp_path: Pa
     assert job.report.counters.repair_bytes > 0
 
 
+@pytest.mark.rule("CC-PHASE-5")
+@pytest.mark.parametrize("reads", [1, 3])
+def test_failed_read_is_not_repeated_in_its_round(tmp_path: Path, reads: int) -> None:
+    world = one_container()
+    store = FailingStore(Fake(world.store(), concurrent_reads=reads), lambda: OSError("once"))
+    job = run(world, tmp_path, store)
+    job.check()
+    assert job.report.ok
+    calls = job.store.reads
+    assert sorted(call.offset for call in calls[:4]) == [ref.offset for ref in world.data().refs]
+    failed = calls[0].offset
+    assert [call.offset <= failed < call.offset + call.size for call in calls].count(True) == 2
+
+
 @pytest.mark.rule("CC-PHASE-2", "CC-ERR-11")
 def test_lost_record_costs_at_most_four_repair_rounds(tmp_path: Path) -> None:
     world = two_containers()
