@@ -28,6 +28,15 @@ _LINK_STATUS: Final = {
     LinkOutcome.EXISTS: FileStatus.SKIPPED_EXISTS,
 }
 
+_IN_PLACE: Final = frozenset(
+    {
+        FileStatus.RESTORED,
+        FileStatus.STORE_VERSION,
+        FileStatus.SKIPPED_SAME,
+        FileStatus.SKIPPED_EXISTS,
+    }
+)
+
 
 class Targets:
     """Everything about the targets of one job that is not file data."""
@@ -155,7 +164,7 @@ class Targets:
         first = outcome.status(self._requests_of[number])
         if first == FileStatus.CANCELLED:
             return
-        if first not in (FileStatus.RESTORED, FileStatus.SKIPPED_SAME, FileStatus.SKIPPED_EXISTS):
+        if first not in _IN_PLACE:
             outcome.fail(
                 index,
                 PublishError("the first name of the inode was not restored", code="link.first"),
