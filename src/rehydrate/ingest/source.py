@@ -1,10 +1,9 @@
 """The source tree: listed in tree order as columns, and read without leaving a trace.
 
-Every open is checked against what the listing saw (device and inode), so a name that is exchanged
-in between is noticed and links are never followed.
+Every open is checked against what the listing saw (device and inode): what stands there instead is
+opened in a way that cannot leave the source, so links are never followed.
 """
 
-import errno
 import os
 import stat
 import struct
@@ -196,8 +195,10 @@ class SourceTree:
         if row is not None:
             found = os.fstat(fd)
             if (found.st_dev, found.st_ino) != _ROW.unpack(row)[4:6]:
+                # A file saved anew, or a directory above exchanged for a link to elsewhere: opened
+                # again without following any link, it is something inside the source.
                 os.close(fd)
-                raise OSError(errno.ESTALE, "another file took its place while listing")
+                fd = self._system.open_beneath(path, flags, self._root)
         return fd
 
     def open_file(self, path: bytes, device: int, inode: int, *, directory: bool = False) -> int:
@@ -210,7 +211,7 @@ class SourceTree:
             directory: Whether it is a directory.
 
         Raises:
-            OSError: It cannot be opened, or something else stands there now.
+            OSError: It cannot be opened without following a link.
         """
         row = _ROW.pack(0, 0, 0, 0, device, inode, 0, 0, 0)
         return self._open(path, _READ | (_DIRECTORY if directory else 0), row)
