@@ -11,13 +11,13 @@ import pytest
 
 from rehydrate.conformance import FailingStore, World
 from rehydrate.conformance.faults import PREVIEW
-from rehydrate.engine import restore
+from rehydrate.engine import reads, restore
 from rehydrate.engine.streams import _MapSink
 from rehydrate.errors import CorruptMetadataError, PublishError
 from rehydrate.formats.native.format import NATIVE, NativeFormat
 from rehydrate.formats.walk import Limits, StubTable
 from rehydrate.requests import CancelToken, Recall
-from rehydrate.results import FileStatus
+from rehydrate.results import FileFinished, FileStatus, RestoreEvent
 from rehydrate.staging.directories import DirectoryResult
 from rehydrate.staging.staging import Staging
 from rehydrate.values import StorePath
@@ -138,14 +138,26 @@ def test_file_that_is_published_when_the_job_fails_is_no_failure(
     due = Staging.publish_due
     monkeypatch.setattr(Staging, "publish_due", lambda self: due(self) or self.waiting > 0)
     place = world.data().refs[50].offset
-    stuck = threading.Event()
+    stuck, entered = threading.Event(), threading.Event()
 
     def read(path: StorePath, offset: int, size: int) -> bytes:
         if offset == place:
+            entered.set()
             stuck.wait(PATIENCE)
         return world.files[path][offset : offset + size]
 
-    job = run(world, tmp_path, Fake(world.store(), read_backup_file=read), read_timeout=0.3)
+    class Slow(Events):
+        """Holds the caller's thread until the read is overdue and messages have piled up."""
+
+        def on_event(self, event: RestoreEvent, /) -> None:
+            if isinstance(event, FileFinished) and not entered.is_set():
+                entered.wait(PATIENCE)
+                threading.Event().wait(0.4)
+
+    store = Fake(world.store(), read_backup_file=read, max_gap=0, max_read=1072)
+    monkeypatch.setattr(reads, "_BATCH_READS", 1)
+    job = run(world, tmp_path, store, read_timeout=0.2, observer=Slow())
+    assert FileStatus.RESTORED in job.report.counts
     stuck.set()
     job.check()
     for result in job.report.results:
