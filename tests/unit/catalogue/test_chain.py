@@ -1,6 +1,7 @@
 """Commit chains: what follows, what does not, and what is found past damage."""
 
 import uuid
+from typing import Any
 
 import attrs
 import pytest
@@ -56,7 +57,7 @@ class Bytes:
         self.data += bytes(align(len(self.data)) - len(self.data))
         return at
 
-    def commit(self, **wrong: object) -> int:
+    def commit(self, **wrong: Any) -> int:
         at = len(self.data)
         commit = Commit(
             store=HEADER.store,
@@ -68,7 +69,7 @@ class Bytes:
             previous=self.last.previous,
             digest=self.headers.digest(),
         )
-        changed = attrs.evolve(commit, **wrong)  # type: ignore[arg-type]
+        changed = attrs.evolve(commit, **wrong)
         self.data += encode_commit(HEADER.place(at), changed)
         self.last = ChainState(
             len(self.data), commit.sequence, self.records, at, commit.digest, changed.sealed

@@ -1,5 +1,6 @@
 import random
 import time
+from typing import Any
 
 import pytest
 
@@ -17,8 +18,8 @@ PATHS = sorted(
 )  # fmt: skip
 
 
-def chosen(*patterns: str | bytes, **named: object) -> list[bytes]:
-    selection = Selection.of(patterns, **named)  # type: ignore[arg-type]
+def chosen(*patterns: str | bytes, **named: Any) -> list[bytes]:
+    selection = Selection.of(patterns, **named)
     found = [PATHS[index] for index in selection.choose(PATHS).indexes]
     prefixes = selection.prefixes
     for path in found:  # what the catalogue would read must hold all that is chosen

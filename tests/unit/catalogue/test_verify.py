@@ -1,7 +1,9 @@
 import os
 import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
@@ -90,8 +92,8 @@ def test_a_rotten_chunk_is_found_by_reading_only_with_the_files_that_need_it(
         (2, b"file1"),
     ]
     assert report.damaged_versions == ()
-    plain = report.as_record()
-    assert plain["damaged_files"][0]["path"] == "file1"  # type: ignore[index]
+    plain: Any = report.as_record()
+    assert plain["damaged_files"][0]["path"] == "file1"
 
 
 def test_a_chunk_with_right_sums_and_wrong_content_is_found(store: Path, tmp_path: Path) -> None:
@@ -185,7 +187,7 @@ def test_a_truncated_record_is_found(store: Path) -> None:
     assert not verify_store(store, read_data=True).ok
 
 
-def resealed(store: Path, change: "Change") -> None:
+def resealed(store: Path, change: "Callable[[list[bytes], list[bytes]], Entries]") -> None:
     """Publish version 2 again after ``change`` to its entries, all sums made again."""
     with NativeCatalogue.open(store) as catalogue:
         manifest = catalogue.manifest(2)
@@ -211,13 +213,13 @@ Entries = tuple[list[bytes], list[bytes]]
 class Change:
     """Changes the stub of one entry."""
 
-    def __init__(self, path: bytes, **fields: object) -> None:
+    def __init__(self, path: bytes, **fields: Any) -> None:
         self.path = path
         self.fields = fields
 
     def __call__(self, paths: list[bytes], stubs: list[bytes]) -> Entries:
         at = paths.index(self.path)
-        stub = attrs.evolve(parse_stub(stubs[at]), **self.fields)  # type: ignore[arg-type]
+        stub = attrs.evolve(parse_stub(stubs[at]), **self.fields)
         return paths, [*stubs[:at], encode_stub(stub), *stubs[at + 1 :]]
 
 
@@ -256,16 +258,16 @@ def test_a_stub_of_another_store_or_of_no_kind_is_found(store: Path) -> None:
     def shorter(paths: list[bytes], stubs: list[bytes]) -> Entries:
         return paths, [stubs[0][:-1], *stubs[1:]]
 
-    resealed(store, shorter)  # type: ignore[arg-type]
+    resealed(store, shorter)
     assert [f.path for f in verify_store(store).damaged_files] == [b"file0", b"file1"]
     assert optimize(store.parent / "source", store, world=LATER).ok
     assert {f.version for f in verify_store(store).damaged_files} == {2}
 
 
 def test_a_segment_that_does_not_belong_there_is_found(store: Path) -> None:
-    def republish(**changes: object) -> Manifest:
+    def republish(**changes: Any) -> Manifest:
         with NativeCatalogue.open(store) as catalogue:
-            manifest = attrs.evolve(catalogue.manifest(1), **changes)  # type: ignore[arg-type]
+            manifest = attrs.evolve(catalogue.manifest(1), **changes)
         payload = encode_manifest(manifest)
         (store / "versions" / manifest_name(1)).write_bytes(seal_manifest(payload))
         return manifest

@@ -6,6 +6,7 @@ import socket
 import stat
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -200,10 +201,10 @@ def test_what_is_unreadable_is_reported_as_failed(
 ) -> None:
     real = os.open
 
-    def refuse(path: bytes, flags: int, *args: object, **options: object) -> int:
+    def refuse(path: bytes, flags: int, *args: Any, **options: Any) -> int:
         if path in (b"small", b"dir/inner"):
             raise PermissionError(13, "Permission denied")
-        return real(path, flags, *args, **options)  # type: ignore[arg-type]
+        return real(path, flags, *args, **options)
 
     monkeypatch.setattr(os, "open", refuse)
     report = optimize(source, store)
@@ -244,19 +245,21 @@ class Growing(SourceTree):
     """A file grows each time it was read, up to a number of times."""
 
     times = 0
+    watched = -1
     victim = b"small"
     target = Path()
 
     def open_file(self, path: bytes, device: int, inode: int, *, directory: bool = False) -> int:
         fd = super().open_file(path, device, inode, directory=directory)
-        self.watched = fd if path == self.victim else -1
+        Growing.watched = fd if path == self.victim else -1
         return fd
 
-    def read_into(self, fd: int, view: memoryview, offset: int) -> int:  # type: ignore[override]
+    @staticmethod
+    def read_into(fd: int, view: memoryview, offset: int) -> int:
         got = SourceTree.read_into(fd, view, offset)
-        if fd == self.watched and Growing.times:
+        if fd == Growing.watched and Growing.times:
             Growing.times -= 1
-            with self.target.open("ab") as stream:
+            with Growing.target.open("ab") as stream:
                 stream.write(b"more\n")
         return got
 

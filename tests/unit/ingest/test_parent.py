@@ -2,6 +2,8 @@
 
 import stat
 import uuid
+from collections.abc import Iterator
+from typing import Any
 
 import attrs
 import numpy as np
@@ -18,14 +20,14 @@ from rehydrate.ingest.source import STAT_DTYPE, Batch
 
 STORE = uuid.UUID(int=9)
 TYPES = {FILE: stat.S_IFREG, DIRECTORY: stat.S_IFDIR, SYMLINK: stat.S_IFLNK}
-BASE = {
+BASE: dict[str, Any] = {
     "store": STORE, "mtime_ns": -5, "ctime_ns": 1000, "device": 2**64 - 1, "inode": 2**64 - 2,
 }  # fmt: skip
 STUBS = {
-    b"a": NativeStub(**BASE, kind=DIRECTORY),  # type: ignore[arg-type]
-    b"a/b": NativeStub(**BASE, kind=FILE, size=0),  # type: ignore[arg-type]
-    b"a/l": NativeStub(**BASE, kind=SYMLINK, link_text=b"x"),  # type: ignore[arg-type]
-    b"b": NativeStub(**BASE, kind=FILE),  # type: ignore[arg-type]
+    b"a": NativeStub(**BASE, kind=DIRECTORY),
+    b"a/b": NativeStub(**BASE, kind=FILE, size=0),
+    b"a/l": NativeStub(**BASE, kind=SYMLINK, link_text=b"x"),
+    b"b": NativeStub(**BASE, kind=FILE),
 }
 
 
@@ -35,27 +37,26 @@ class Segments(Parent):
     def __init__(self, *segments: ParentSegment) -> None:
         self._segments_given = segments
 
-    def segments(self):  # type: ignore[no-untyped-def]
+    def segments(self) -> Iterator[ParentSegment]:
         return iter(self._segments_given)
 
 
-def segment(stubs: dict[bytes, NativeStub], **changes: object) -> ParentSegment:
+def segment(stubs: dict[bytes, NativeStub], **changes: Any) -> ParentSegment:
     paths = list(stubs)
     columns = segment_columns(encode_segment(paths, [encode_stub(stub) for stub in stubs.values()]))
     return attrs.evolve(
         ParentSegment(
-            RecordPlace(1, 1, 4096, 1, 100),
-            bytes(32),
-            columns,
-            paths,
-            True,  # noqa: FBT003 - attrs fields in their order
-            2000,
-            tree_key(paths[0]),
-            tree_key(paths[-1]),
-            np.frombuffer(STORE.bytes, "V16")[0],
-            None,
+            place=RecordPlace(1, 1, 4096, 1, 100),
+            digest=bytes(32),
+            columns=columns,
+            paths=paths,
+            whole=True,
+            trusted_before=2000,
+            first_key=tree_key(paths[0]),
+            last_key=tree_key(paths[-1]),
+            store=np.frombuffer(STORE.bytes, "V16")[0],
         ),
-        **changes,  # type: ignore[arg-type]
+        **changes,
     )
 
 

@@ -56,7 +56,7 @@ def of_tree(root: Path) -> dict[bytes, Entry]:
 
 def _entry(path: Path, status: os.stat_result, inodes: dict[tuple[int, int], list[bytes]]) -> Entry:
     if stat.S_ISLNK(status.st_mode):
-        kind, content = SYMLINK, os.readlink(os.fsencode(path))  # noqa: PTH115 - a Path would tidy it
+        kind, content = SYMLINK, _link_text(path)
     elif stat.S_ISDIR(status.st_mode):
         kind, content = DIRECTORY, b""
     else:
@@ -76,6 +76,15 @@ def _entry(path: Path, status: os.stat_result, inodes: dict[tuple[int, int], lis
         xattrs,
         links if kind == FILE else (),
     )
+
+
+def _link_text(path: Path) -> bytes:
+    """Read a link as it is; a Path would tidy the text."""
+    fd = os.open(path.parent, os.O_RDONLY)
+    try:
+        return os.readlink(os.fsencode(path.name), dir_fd=fd)
+    finally:
+        os.close(fd)
 
 
 def of_version(store: Path, version: int) -> dict[bytes, Entry]:
