@@ -1,5 +1,7 @@
 """A stage for end-to-end tests: a small source tree, and the program as users start it."""
 
+import gc
+import io
 import json
 import os
 import subprocess
@@ -9,7 +11,9 @@ from typing import Any
 
 import attrs
 
-__all__ = ["PROGRAM", "Done", "program", "small_tree"]
+from rehydrate.cli.__main__ import main
+
+__all__ = ["PROGRAM", "Done", "called", "program", "small_tree"]
 
 PROGRAM = [sys.executable, "-m", "rehydrate.cli"]
 _SECONDS = 60
@@ -58,6 +62,29 @@ def program(*words: str | os.PathLike[str], data: bytes = b"") -> Done:
         check=False,
     )
     return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def called(*words: str | os.PathLike[str], data: bytes = b"") -> Done:
+    """Run the program in this process, which is quicker and seen by coverage.
+
+    Args:
+        *words: The command line.
+        data: Standard input.
+    """
+    out, err = io.BytesIO(), io.BytesIO()
+    kept = sys.argv, sys.stdin, sys.stdout, sys.stderr, gc.get_threshold()
+    sys.argv = ["rehydrate", *(os.fspath(word) for word in words)]
+    sys.stdin = io.TextIOWrapper(io.BytesIO(data))
+    written = [io.TextIOWrapper(raw, "utf-8", write_through=True) for raw in (out, err)]
+    sys.stdout, sys.stderr = written
+    try:
+        code = main()
+    finally:
+        for stream in written:
+            stream.detach()
+        sys.argv, sys.stdin, sys.stdout, sys.stderr, threshold = kept
+        gc.set_threshold(*threshold)
+    return Done(code, out.getvalue().decode(), err.getvalue().decode())
 
 
 def small_tree(root: Path) -> Path:

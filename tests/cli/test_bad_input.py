@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.stage import program, small_tree
+from tests.cli.stage import called, program, small_tree
 
 
 def only(folder: Path) -> Path:
@@ -35,7 +35,7 @@ def change_configuration(store: Path, part: str, key: str | None, value: int) ->
 )
 def test_unknown_store(tmp_path: Path, words: list[str]) -> None:
     command, *rest = words
-    done = program(command, tmp_path / "nowhere", *rest)
+    done = called(command, tmp_path / "nowhere", *rest)
     assert done.code == 3
     (line,) = done.lines
     assert str(tmp_path / "nowhere") in line
@@ -44,8 +44,8 @@ def test_unknown_store(tmp_path: Path, words: list[str]) -> None:
 
 def test_foreign_directory_is_refused_for_reading_and_writing(stage: Path) -> None:
     for done in (
-        program("ls", stage / "source"),
-        program("optimize", stage / "store", stage / "source"),
+        called("ls", stage / "source"),
+        called("optimize", stage / "store", stage / "source"),
     ):
         assert done.code == 3
         (line,) = done.lines
@@ -65,7 +65,7 @@ def test_newer_format_names_the_feature_bit(stage: Path) -> None:
 
 def test_newer_version_of_the_format(stage: Path) -> None:
     change_configuration(stage / "store", "version", None, 9)
-    done = program("ls", stage / "store")
+    done = called("ls", stage / "store")
     assert done.code == 3
     assert "store format 9 is newer" in done.lines[0]
 
@@ -102,7 +102,7 @@ def test_container_cut_short_fails_its_files_only(stage: Path) -> None:
     container = only(stage / "store" / "Data")
     whole = container.stat().st_size
     os.truncate(container, whole // 2)
-    done = program("restore", stage / "store", "-o", stage / "out", "--json")
+    done = called("restore", stage / "store", "-o", stage / "out", "--json")
     assert done.code == 1
     results = {result["path"]: result for result in done.document["results"]}
     assert results["sparse"]["status"] == "restored"
@@ -114,7 +114,7 @@ def test_container_cut_short_fails_its_files_only(stage: Path) -> None:
 
 def test_stream_container_cut_short_makes_the_store_unusable(stage: Path) -> None:
     os.truncate(only(stage / "store" / "Stream"), 5000)
-    done = program("ls", stage / "store")
+    done = called("ls", stage / "store")
     assert done.code == 3
     (line,) = done.lines
     assert "Stream/" in line
@@ -123,11 +123,11 @@ def test_stream_container_cut_short_makes_the_store_unusable(stage: Path) -> Non
 
 def test_stub_of_another_store(stage: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    assert program("optimize", stage / "source", other).code == 0
+    assert called("optimize", stage / "source", other).code == 0
     for folder in ("Stream", "versions"):
         shutil.rmtree(other / folder)
         shutil.copytree(stage / "store" / folder, other / folder)
-    done = program("restore", other, "-o", stage / "out")
+    done = called("restore", other, "-o", stage / "out")
     assert done.code == 1
     (line,) = done.lines
     assert "belongs to store" in line
@@ -135,7 +135,7 @@ def test_stub_of_another_store(stage: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pattern", ["../x", "docs/../../x"])
 def test_path_outside_is_refused(stage: Path, pattern: str) -> None:
-    done = program("restore", stage / "store", pattern, "-o", stage / "out")
+    done = called("restore", stage / "store", pattern, "-o", stage / "out")
     assert done.code == 2
     (line,) = done.lines
     assert "leads outside" in line
@@ -146,7 +146,7 @@ def test_link_in_the_way_is_not_followed(stage: Path) -> None:
     out.mkdir()
     elsewhere.mkdir()
     (out / "docs").symlink_to(elsewhere)
-    done = program("restore", stage / "store", "docs", "-o", out)
+    done = called("restore", stage / "store", "docs", "-o", out)
     assert done.code == 1
     assert all("link" in line for line in done.lines)
     assert list(elsewhere.iterdir()) == []
@@ -155,7 +155,7 @@ def test_link_in_the_way_is_not_followed(stage: Path) -> None:
 def test_directory_where_a_file_must_go(stage: Path) -> None:
     out = stage / "out"
     (out / "copy.raw" / "inside").mkdir(parents=True)
-    done = program("restore", stage / "store", "copy.raw", "docs/a.txt", "-o", out)
+    done = called("restore", stage / "store", "copy.raw", "docs/a.txt", "-o", out)
     assert done.code == 1
     (line,) = done.lines
     assert "a directory stands where the file 'copy.raw' must go" in line
@@ -165,18 +165,18 @@ def test_directory_where_a_file_must_go(stage: Path) -> None:
 
 def test_same_target_twice_is_restored_once(stage: Path) -> None:
     words = ["docs/a.txt", "/docs/a.txt", "docs//a.txt", "docs"]
-    done = program("restore", stage / "store", *words, "-o", stage / "out", "--json")
+    done = called("restore", stage / "store", *words, "-o", stage / "out", "--json")
     assert done.code == 0
     targets = [result["path"] for result in done.document["results"]]
     assert len(targets) == len(set(targets))
 
 
 def test_what_matches_nothing_is_named(stage: Path) -> None:
-    done = program("restore", stage / "store", "nope", "docs/a.txt", "-o", stage / "out", "--json")
+    done = called("restore", stage / "store", "nope", "docs/a.txt", "-o", stage / "out", "--json")
     assert done.code == 1
     assert done.document["unmatched"] == ["nope"]
     assert "nope" in done.lines[0]
-    done = program("restore", stage / "store", "nope", "-o", stage / "other")
+    done = called("restore", stage / "store", "nope", "-o", stage / "other")
     assert done.code == 2
     assert not (stage / "other").exists()
 
@@ -198,24 +198,24 @@ def test_wrong_requests_are_code_2(stage: Path, words: list[str]) -> None:
     places = {"STORE": str(stage / "store"), "OUT": str(stage / "out")}
     for word, place in places.items():
         words = [text.replace(word, place) for text in words]
-    done = program(*words)
+    done = called(*words)
     assert done.code == 2
     assert len(done.lines) == 1
 
 
 def test_plan_of_other_files_is_refused(stage: Path) -> None:
     plan = stage / "plan"
-    assert program("plan", stage / "store", "docs", "--save", plan).code == 0
+    assert called("plan", stage / "store", "docs", "--save", plan).code == 0
     found = json.loads(plan.read_text())
     found["selection"]["patterns"] = ["copy.raw"]
     plan.write_text(json.dumps(found))
-    done = program("restore", stage / "store", "--plan", plan, "-o", stage / "out")
+    done = called("restore", stage / "store", "--plan", plan, "-o", stage / "out")
     assert done.code == 2
     assert "plan" in done.lines[0]
 
 
 def test_target_that_cannot_be_a_directory(stage: Path) -> None:
-    done = program("restore", stage / "store", "-o", stage / "source" / "copy.raw")
+    done = called("restore", stage / "store", "-o", stage / "source" / "copy.raw")
     assert done.code == 1
     (line,) = done.lines
     assert "name a directory" in line
@@ -245,7 +245,7 @@ def test_full_disk_is_told_before_any_data_is_read(stage: Path, small_disk: Path
 def test_read_only_target(stage: Path, small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     for out in (small_disk, small_disk / "below"):
-        done = program("restore", stage / "store", "-o", out)
+        done = called("restore", stage / "store", "-o", out)
         assert done.code == 1
         (line,) = done.lines
         assert "it is read-only: choose another target" in line
@@ -255,9 +255,9 @@ def test_names_that_are_hard_on_a_terminal_stay_on_their_line(tmp_path: Path) ->
     source = small_tree(tmp_path)
     (source / "two\nlines").write_text("x")
     (source / "\x1b[31mred").write_text("x")
-    assert program("optimize", source, tmp_path / "store").code == 0
+    assert called("optimize", source, tmp_path / "store").code == 0
     only(tmp_path / "store" / "Data").unlink()
-    done = program("restore", tmp_path / "store", "*lines", "*red", "-o", tmp_path / "out")
+    done = called("restore", tmp_path / "store", "*lines", "*red", "-o", tmp_path / "out")
     assert done.code == 1
     (line,) = done.lines
     assert "\x1b" not in line
