@@ -100,7 +100,7 @@ class Parallel(Fake):
         return super().read_backup_file(path, offset, size)
 
 
-@pytest.mark.rule("CC-THREAD-2")
+@pytest.mark.rule("CC-THREAD-2", "CC-THREAD-4")
 @pytest.mark.parametrize("reads", [2, 4])
 @pytest.mark.parametrize("own", [True, False], ids=["own-threads", "executor"])
 def test_declared_number_of_reads_is_in_flight_and_not_more(
@@ -109,7 +109,8 @@ def test_declared_number_of_reads_is_in_flight_and_not_more(
     world = many_reads()
     store = Parallel(world, reads, reads)
     with ThreadPoolExecutor(2) as pool:
-        job = run(world, tmp_path, store, jobs=reads, executor=None if own else pool)
+        # More workers than reads allowed: the limit is the store's, not that of the workers.
+        job = run(world, tmp_path, store, jobs=reads + 3, executor=None if own else pool)
     job.check()
     assert job.report.ok
     assert job.store.most_in_flight == reads
