@@ -144,7 +144,7 @@ class Session:
         shared = executor is None or calls.concurrent_reads == 1
         self.readers = None if shared else TaskThreads(calls.concurrent_reads, "reader")
         self._active = 0
-        self._submit = (self._workers or executor).submit  # type: ignore[union-attr]
+        self._submit = (self._workers or executor).submit  # type: ignore[union-attr] # one of them is there
 
     def close(self) -> None:
         """Let the threads end; those stuck in a vendor's call are left behind."""
