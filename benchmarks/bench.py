@@ -134,7 +134,12 @@ class Bench:
         pairs: int | None = None,
     ) -> dict[str, list[Run]]:
         """Run contenders in turn and keep their runs under a name; see :func:`alternate`."""
-        found = alternate(contenders, pairs=pairs or self.pairs, before=before or self.clear)
+        rounds = pairs or self.pairs
+
+        def progress(done: int) -> None:
+            print(f"  {name}: {done} of {rounds} rounds", file=sys.stderr, flush=True)
+
+        found = alternate(contenders, pairs=rounds, before=before or self.clear, progress=progress)
         self.raw[name] = found
         return found
 

@@ -114,7 +114,11 @@ def series(
 
 
 def alternate(
-    contenders: Mapping[str, Contender], *, pairs: int, before: Callable[[], None]
+    contenders: Mapping[str, Contender],
+    *,
+    pairs: int,
+    before: Callable[[], None],
+    progress: Callable[[int], None] = lambda _: None,
 ) -> dict[str, list[Run]]:
     """Run contenders in turn: A B A B ..., after one round that does not count.
 
@@ -122,6 +126,7 @@ def alternate(
         contenders: What to run, by name, in order.
         pairs: Rounds that count.
         before: Clears the way before each run; not measured.
+        progress: Told how many rounds are done.
 
     Returns:
         The runs of each contender; those of one index were made one after the other.
@@ -129,7 +134,8 @@ def alternate(
     rounds = series(contenders, before=before)
     next(rounds)
     found: dict[str, list[Run]] = {name: [] for name in contenders}
-    for _ in range(pairs):
+    for done in range(pairs):
+        progress(done)
         for name, run in next(rounds).items():
             found[name].append(run)
     before()
