@@ -25,7 +25,8 @@ from rehydrate.values import ReadableBuffer
 
 __all__ = ["BLOCK_SIZE", "Pipeline", "Totals"]
 
-BLOCK_SIZE: Final = 4 << 20
+BLOCK_SIZE: Final = 1 << 20
+"""Small enough to stay in a cache while it is cut, hashed and compressed; larger for huge chunks."""
 _MOST_PIECES: Final = 512
 """Pieces of a block; many small files in one block would make its results come late."""
 _PROBE: Final = 4096
@@ -146,7 +147,8 @@ class Pipeline:
         self._executor = ThreadPoolExecutor(jobs, thread_name_prefix="ingest")
         self._in_flight: deque[_Block] = deque()
         self._free: list[memoryview] = []
-        self._may_allocate = jobs * 2 + 1
+        self._block_size = max(BLOCK_SIZE, 4 * store.configuration.chunker.max_size)
+        self._may_allocate = jobs * 2 + 2
         self._current: _Block | None = None
 
     @property
@@ -155,7 +157,7 @@ class Pipeline:
         if self._current is None:
             if not self._free and self._may_allocate:
                 self._may_allocate -= 1
-                self._free.append(memoryview(bytearray(BLOCK_SIZE)))
+                self._free.append(memoryview(bytearray(self._block_size)))
             while not self._free:
                 self._collect()
             self._current = _Block(self._free.pop())
@@ -166,7 +168,7 @@ class Pipeline:
         """Bytes free in the current block."""
         if len(self._block.pieces) >= _MOST_PIECES:
             return 0
-        return BLOCK_SIZE - self._block.used
+        return self._block_size - self._block.used
 
     def space(self) -> memoryview:
         """Return the free end of the current block; :meth:`advance` says how much was used."""

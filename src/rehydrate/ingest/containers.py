@@ -37,7 +37,7 @@ _NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL
 _FLAGS: Final = (
     getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 )
-_BUFFER: Final = 4 << 20
+_BUFFER: Final = 1 << 20
 
 
 @attrs.frozen

@@ -22,7 +22,7 @@ from rehydrate.values import StoreId
 __all__ = ["EntryReader"]
 
 _RETRIES: Final = 2
-_SMALL_ROOM: Final = 1 << 20
+_SMALL_ROOM: Final = 256 << 10
 """A large file is begun in a new block if less than this is left in the current one."""
 _MOST_HASHED_HOLE: Final = 1 << 30
 """Bytes of holes that are hashed for the digest of a file; with more it has none."""

@@ -12,6 +12,7 @@ __all__ = ["Cutter"]
 
 _NAME: Final = "fastcdc-2020"
 _VERSION: Final = 1
+_LARGEST: Final = 8 << 20
 _STRENGTHS: Final = (0, 1, 2, 3)
 
 
@@ -37,6 +38,11 @@ class Cutter:
             raise UnsupportedFormatError(
                 f"the store is cut with normalisation {settings.normalisation}, which this release "
                 "does not know"
+            )
+        if settings.max_size > _LARGEST:
+            raise UnsupportedFormatError(
+                f"the store is cut into chunks of up to {settings.max_size} bytes; this release "
+                f"stores chunks of at most {_LARGEST}"
             )
         if not pyfastcdc.FastCDC.__module__.startswith("pyfastcdc.cy"):
             raise UnsupportedFormatError(

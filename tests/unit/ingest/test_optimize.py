@@ -461,6 +461,7 @@ def test_a_store_cut_by_an_unknown_chunker_is_refused(source: Path, tmp_path: Pa
             ChunkerSettings(version=2),
             ChunkerSettings(normalisation=9),
             ChunkerSettings(avg_size=1),
+            ChunkerSettings(max_size=16 << 20),
         ]
     ):
         create_store(tmp_path / f"store{number}", chunker=settings)
@@ -536,3 +537,13 @@ def test_a_run_cancelled_inside_a_large_file_repeats_no_stored_chunk(
     assert report.reused_bytes > 190_000
     assert report.new_bytes < 220_000
     assert of_version(store, 1) == of_tree(one_large)
+
+
+def test_chunks_larger_than_a_block_are_cut_all_the_same(tmp_path: Path) -> None:
+    source = tmp_path / "wide"
+    source.mkdir()
+    (source / "file").write_bytes(noise(9 << 20))
+    wide = ChunkerSettings(min_size=512 << 10, avg_size=1 << 20, max_size=2 << 20)
+    create_store(tmp_path / "store", chunker=wide)
+    optimize(source, tmp_path / "store")
+    assert of_version(tmp_path / "store", 1) == of_tree(source)
