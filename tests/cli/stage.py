@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from rehydrate.cli.__main__ import main
+from rehydrate.cli.__main__ import answer
 
 __all__ = ["PROGRAM", "Done", "called", "program", "small_tree"]
 
@@ -73,12 +73,13 @@ def called(*words: str | os.PathLike[str], data: bytes = b"") -> Done:
     """
     out, err = io.BytesIO(), io.BytesIO()
     kept = sys.argv, sys.stdin, sys.stdout, sys.stderr, gc.get_threshold()
-    sys.argv = ["rehydrate", *(os.fspath(word) for word in words)]
+    line = [os.fspath(word) for word in words]
+    sys.argv = ["rehydrate", *line]
     sys.stdin = io.TextIOWrapper(io.BytesIO(data))
     written = [io.TextIOWrapper(raw, "utf-8", write_through=True) for raw in (out, err)]
     sys.stdout, sys.stderr = written
     try:
-        code = main()
+        code = answer(line)
     finally:
         for stream in written:
             stream.detach()

@@ -18,7 +18,7 @@ SIZE = 24 << 20
 
 # Each read of a container takes a little while, so that a signal comes in the middle.
 SLOW = """
-import sys, time
+import time
 from rehydrate.stores import directory
 real = directory.DirectoryStore.read_backup_file_into
 def slow(self, path, offset, buffer, /):
@@ -26,7 +26,7 @@ def slow(self, path, offset, buffer, /):
     return real(self, path, offset, buffer)
 directory.DirectoryStore.read_backup_file_into = slow
 from rehydrate.cli.__main__ import main
-sys.exit(main())
+main()
 """
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from rehydrate.errors import Cancelled
 from rehydrate.ingest.optimize import optimize
 from rehydrate.ingest.report import OptimizeOptions, OptimizeReport, Skipped
 from rehydrate.protocols import CatalogueEntry
-from tests.cli.stage import called
+from tests.cli.stage import PROGRAM, called
 
 
 def only(folder: Path) -> Path:
@@ -200,3 +201,15 @@ def test_plan_takes_a_file_name_for_what_it_saves(stage: Path) -> None:
     code = show_plan(stage / "store", Wanted(), memory=64 << 20, save=stage / "plan", as_json=False)
     assert code == 0
     assert json.loads((stage / "plan").read_text())["selection"]["store_version"] == 1
+
+
+def test_output_that_cannot_be_written_is_told(stage: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*PROGRAM, "ls", stage / "store", "--json"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.decode() == "rehydrate: No space left on device\n"

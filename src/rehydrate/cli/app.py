@@ -147,14 +147,17 @@ class _Group(typer.core.TyperGroup):
         return _lightened(super().get_params(ctx))
 
 
-def run() -> int:
-    """Run the command line of this process.
+def run(words: list[str]) -> int:
+    """Run a command line.
+
+    Args:
+        words: The words after the name of the program.
 
     Returns:
         The exit code.
     """
     try:
-        application()(prog_name="rehydrate")
+        application()(words, prog_name="rehydrate")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     return 0
