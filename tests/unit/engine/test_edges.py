@@ -194,3 +194,50 @@ def test_preview_may_fail_in_every_round(tmp_path: Path) -> None:
     job = run(world, tmp_path, failing, observer=events)
     job.check()
     assert job.failed() == {"one", "mapped"}
+
+
+def test_callback_that_changes_the_working_directory_does_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = two_containers()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    def preview(path: StorePath, reads: object) -> None:
+        monkeypatch.chdir(tmp_path / "elsewhere")
+
+    job = run(world, Path("out"), Fake(world.store(), preview_container_read=preview))
+    assert job.report.ok
+    for name, data in world.expected.items():
+        assert (tmp_path / "here" / "out" / name).read_bytes() == data
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_observer_is_called_on_the_callers_thread_and_may_look_at_anything(
+    tmp_path: Path,
+) -> None:
+    world, other = two_containers(), one_container(2)
+    threads: set[int] = set()
+    inner: list[bool] = []
+
+    class Curious:
+        def on_event(self, event: RestoreEvent, /) -> None:
+            threads.add(threading.get_ident())
+            if not inner:
+                inner.append(True)
+                inner.append(run(other, tmp_path / "inner").report.ok)
+
+    job = run(world, tmp_path / "out", observer=Curious(), jobs=3)
+    job.check()
+    assert job.report.ok
+    assert threads == {threading.get_ident()}
+    assert inner == [True, True]
+
+
+def test_errors_in_the_report_hold_no_frames_of_the_engine(tmp_path: Path) -> None:
+    """Errors that go into the report do not keep the buffers of the job alive."""
+    world = one_container(3)
+    job = run(world, tmp_path, FailingStore(world.store(), lambda: OSError("x"), once=False))
+    for error in job.report.errors.values():
+        assert error.__traceback__ is None
