@@ -25,7 +25,7 @@ def guarded(work: Callable[[], int], *, as_json: bool) -> int:
         code = work()
         sys.stdout.flush()
     except KeyboardInterrupt:
-        tell("\nrehydrate: interrupted; run the same command again")
+        tell("rehydrate: interrupted; run the same command again")
         return INTERRUPTED
     except BrokenPipeError:
         hide_broken_pipe()

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -36,7 +37,8 @@ def cancelled_by_signals(what_is_kept: str) -> Iterator[CancelToken]:
             os._exit(INTERRUPTED)
         token.cancel()
         name = signal.Signals(number).name
-        tell(f"\nrehydrate: {name}: stopping; {what_is_kept} (once more = stop at once)")
+        below = "\n" if sys.stderr.isatty() else ""  # the terminal shows ^C where the cursor is
+        tell(f"{below}rehydrate: {name}: stopping; {what_is_kept} (once more = stop at once)")
 
     ignored = [number for number in _SIGNALS if signal.getsignal(number) is signal.SIG_IGN]
     before = {number: signal.signal(number, stop) for number in _SIGNALS if number not in ignored}
