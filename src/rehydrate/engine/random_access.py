@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 
 from rehydrate.chunks import ChunkTable, Rows
-from rehydrate.engine.calls import StoreCalls
+from rehydrate.engine.calls import StoreCalls, declared_store
 from rehydrate.errors import (
     FormatError,
     RequestError,
@@ -35,7 +35,7 @@ from rehydrate.formats.walk import (
     Scan,
     StoreFormat,
 )
-from rehydrate.protocols import BackupStore, DeclaresStore
+from rehydrate.protocols import BackupStore
 from rehydrate.values import MAX_OFFSET, ReadableBuffer, StorePath
 
 __all__ = ["read_range"]
@@ -82,7 +82,7 @@ def read_range(
 
 
 def _check_store(owner: StubOwner, store: BackupStore) -> None:
-    declared = store.store_id if isinstance(store, DeclaresStore) else None
+    declared = declared_store(store)
     if declared is not None and declared != owner.store_id:
         raise StoreError(
             f"the stub belongs to store {owner.store_id}; given: {declared}", code="store.other"

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from rehydrate.conformance import MemoryStore, RecordingStore
+from rehydrate.conformance import MemoryStore, RecordingStore, World
 from rehydrate.engine.calls import ObserverCalls, StoreCalls, attempt, declared_store
+from rehydrate.engine.random_access import read_range
 from rehydrate.errors import (
     Cancelled,
     ContainerNotFoundError,
@@ -202,3 +203,15 @@ def test_no_observer_is_no_fault() -> None:
     calls.notice("nobody listens")
     assert not calls.active
     assert calls.failure is None
+
+
+def test_declaration_that_raises_is_typed_also_for_a_range_of_a_file() -> None:
+    class Raises(MemoryStore):
+        @property
+        def store_id(self) -> uuid.UUID:
+            raise ZeroDivisionError
+
+    world = World()
+    world.file("f", [world.chunk(b"data")])
+    with pytest.raises(StoreContractError, match="store_id"):
+        list(read_range(world.requests[0].stub, Raises(world.seal().files)))
