@@ -7,6 +7,8 @@ import pytest
 
 from rehydrate.conformance import FailingStore, World
 from rehydrate.conformance.faults import LIST, ORDER
+from rehydrate.formats.native.format import NativeFormat
+from rehydrate.formats.walk import Read, RecordRef, Walk
 from rehydrate.results import FileStatus, RoundStarted
 from rehydrate.values import ContainerExtent, StorePath
 from tests.conformance.jobs import (
@@ -127,6 +129,23 @@ def test_lost_record_costs_at_most_four_repair_rounds(tmp_path: Path) -> None:
     assert set(kinds[2:]) == {"repair"}
     assert 1 <= len(kinds) - 2 <= 4
     assert len(job.store.orders) == len(kinds)
+
+
+@pytest.mark.rule("CC-PHASE-2")
+def test_format_that_would_look_for_ever_gets_four_repair_rounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def endless(self: NativeFormat, ref: RecordRef) -> Walk:
+        while True:
+            yield (Read(ONE, ref.offset, ref.length),)
+
+    monkeypatch.setattr(NativeFormat, "repair", endless)
+    world = one_container(2)
+    broken(world, ONE, world.data().refs[1].offset + 90)
+    job = run(world, tmp_path, ordered(world, natural))
+    job.check()
+    assert job.failed() == {"f1"}
+    assert len(job.store.orders) == 1 + 4
 
 
 @pytest.mark.rule("CC-PHASE-7", "CC-PHASE-2")
