@@ -78,7 +78,7 @@ _HOMES = {
     "ReadPlan": "rehydrate.plan.read_plan",
     "TargetRoot": "rehydrate.staging.root",
     "DirectoryStore": "rehydrate.stores.directory",
-    "plan_restore": "rehydrate.engine.restore",
+    "plan_restore": "rehydrate.engine.planning",
     "restore_files": "rehydrate.engine.restore",
     "restore_in_place": "rehydrate.engine.in_place",
 }

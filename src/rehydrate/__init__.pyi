@@ -1,8 +1,6 @@
 from rehydrate.engine.in_place import restore_in_place
-from rehydrate.engine.restore import (
-    plan_restore,
-    restore_files,
-)
+from rehydrate.engine.planning import plan_restore
+from rehydrate.engine.restore import restore_files
 from rehydrate.errors import (
     Cancelled,
     ChunkMismatchError,

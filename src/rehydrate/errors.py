@@ -306,6 +306,12 @@ class PublishError(StagingError, OSError):
 
     default_code = "fs.failed"
 
+    def for_file(self, file: str) -> Self:
+        """Return a copy; the number and its text are no ordinary attributes of an ``OSError``."""
+        copied = super().for_file(file)
+        copied.errno, copied.strerror = self.errno, self.strerror
+        return copied
+
     @classmethod
     def of(cls, cause: OSError, doing: str, *, file: str | None = None) -> "PublishError":
         """Wrap an operating-system error.

@@ -218,7 +218,7 @@ _NOT_THERE: Final = frozenset(
 
 
 class _OpenHow(ctypes.Structure):
-    _fields_ = [  # type: ignore[mutable-override]
+    _fields_ = [  # type: ignore[mutable-override] # the base is typed for any kind of field
         ("flags", ctypes.c_uint64),
         ("mode", ctypes.c_uint64),
         ("resolve", ctypes.c_uint64),

@@ -8,7 +8,7 @@ import pytest
 from rehydrate.conformance import FailingStore, RecordingStore, World
 from rehydrate.conformance.faults import READ_INTO
 from rehydrate.engine import job as job_module
-from rehydrate.engine.restore import plan_restore
+from rehydrate.engine.planning import plan_restore
 from rehydrate.errors import ContainerNotFoundError, StoreContractError, StoreReadError
 from rehydrate.requests import RestoreOptions
 from rehydrate.results import FileStatus, RoundStarted

@@ -18,7 +18,8 @@ from rehydrate.conformance import (
     World,
 )
 from rehydrate.conformance.world import Piece
-from rehydrate.engine.restore import plan_restore, restore_files
+from rehydrate.engine.planning import plan_restore
+from rehydrate.engine.restore import restore_files
 from rehydrate.errors import Cancelled
 from rehydrate.protocols import BackupStore
 from rehydrate.requests import Durability, RestoreOptions

@@ -67,6 +67,11 @@ def test_operating_system_errors_keep_their_number() -> None:
     assert (error.errno, str(error), error.file) == (errno.EACCES, "cannot open it: denied", "f")
 
 
+def test_copies_for_files_keep_the_number() -> None:
+    error = PublishError.of(OSError(errno.EACCES, "denied"), "open it").for_file("f")
+    assert (error.errno, error.strerror, error.file) == (errno.EACCES, "denied", "f")
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_has_its_own_class(number: int) -> None:
     assert type(PublishError.of(OSError(number, "full"), "write")) is NoSpaceError

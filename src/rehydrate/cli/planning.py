@@ -11,7 +11,7 @@ from rehydrate.cli.exit_codes import OK, SOME_FAILED
 from rehydrate.cli.output import Json, document, say, shown, table, tell
 from rehydrate.cli.sizes import counted, size
 from rehydrate.cli.stores import opened_catalogue
-from rehydrate.engine.restore import plan_restore
+from rehydrate.engine.planning import plan_restore
 from rehydrate.errors import CorruptMetadataError, RequestError
 from rehydrate.plan.read_plan import ReadPlan
 from rehydrate.requests import RestoreOptions

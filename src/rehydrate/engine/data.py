@@ -113,13 +113,22 @@ class DataPhase:
         self._requests_of, self._own_data, self._outcome = requests_of, own_data, outcome
         self._layout = FileLayout(table, files.size)
 
-    def run(self, numbers: Ints, joiner: FragmentJoiner, scratch: Scratch, order: Order) -> None:
+    def run(
+        self,
+        numbers: Ints,
+        joiner: FragmentJoiner,
+        scratch: Scratch,
+        *,
+        prepare: Callable[[], None],
+        order: Order,
+    ) -> None:
         """Read, write and publish.
 
         Args:
             numbers: The files to restore, ascending.
             joiner: Joins records that come in fragments.
             scratch: Where the plan's columns live.
+            prepare: Called once it is known that there is room, before anything is written.
             order: Gives an order accepted before for some containers, or None.
 
         Raises:
@@ -139,6 +148,7 @@ class DataPhase:
         session.tally.bytes_needed += records.bytes_needed()
         session.tally.containers += len(needs.containers)
         self._check_space(numbers, resumed)
+        prepare()
         states = self._file_states(wanted, rows_wanted, resumed)
         sink = DataSink(
             session=session,

@@ -192,7 +192,6 @@ class StoreJob:
             options=options,
             outcome=self._outcome,
         )
-        targets.make_directories(staging)
         numbers = targets.examine(staging)
         joiner = FragmentJoiner(
             options.memory // _FRAGMENT_SHARE, lambda: SpillFile(staging.spill(), files)
@@ -212,7 +211,13 @@ class StoreJob:
                 own_data=self._requests.own_data,
                 outcome=self._outcome,
             )
-            phase.run(numbers, joiner, scratch, lambda paths: self._preset(plan, paths))
+            phase.run(
+                numbers,
+                joiner,
+                scratch,
+                prepare=lambda: targets.make_directories(staging),
+                order=lambda paths: self._preset(plan, paths),
+            )
         except BaseException as error:
             # Tell the other threads before waiting for them.
             self._session.fail(error)

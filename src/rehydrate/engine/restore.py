@@ -11,17 +11,13 @@ Promised: after any fault each target is the complete old file, the complete new
 with resumable bytes beside it. Not promised: that files are published in the order of the requests.
 """
 
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
-from rehydrate.engine.blocks import FragmentJoiner
 from rehydrate.engine.calls import ObserverCalls, StoreCalls, declared_store
 from rehydrate.engine.job import StoreJob
 from rehydrate.engine.outcome import Outcome
-from rehydrate.engine.scratch import BudgetedScratch, SpillFile
 from rehydrate.engine.selection import Requests, group_by_store, take_requests
 from rehydrate.engine.session import Session, Tally
 from rehydrate.engine.threads import Submits
@@ -45,7 +41,7 @@ from rehydrate.staging.paths import check_target
 from rehydrate.staging.root import TargetRoot
 from rehydrate.values import StoreId
 
-__all__ = ["Stores", "plan_restore", "restore_files"]
+__all__ = ["Stores", "restore_files", "store_of"]
 
 Stores = BackupStore | Mapping[StoreId, BackupStore]
 """One store, or several by their identity."""
@@ -100,7 +96,7 @@ def restore_files(
     clock, files = SystemClock(), SystemFiles()
     for owner, members in groups.items():
         indexes = outcome.alive(members)
-        found = _store_of(owner, store, indexes, outcome)
+        found = store_of(owner, store, indexes, outcome)
         if found is None:
             continue
         session = Session(StoreCalls(found), options, calls, executor, clock)
@@ -135,65 +131,6 @@ def restore_files(
     return outcome.report(total.frozen())
 
 
-def plan_restore(
-    requests: Iterable[RestoreRequest],
-    store: Stores,
-    *,
-    options: RestoreOptions = _DEFAULTS,
-) -> ReadPlan:
-    """Find out what a restore would need, without writing anything and without reading data.
-
-    The stream maps are read, and the store is asked for its order of both phases.
-
-    Args:
-        requests: What would be restored; all of one store.
-        store: As in :func:`restore_files`.
-        options: As in :func:`restore_files`; targets are not looked at.
-
-    Returns:
-        The plan: containers, reads, bytes, order, space; it can be saved and executed later.
-
-    Raises:
-        RequestError: The requests contradict each other, or belong to several stores.
-        RestoreError: A stub or a stream map cannot be used.
-    """
-    calls = ObserverCalls(None)
-    taken = take_requests(requests, portable_names=options.portable_names)
-    outcome = Outcome(taken.targets, calls)
-    groups, others = group_by_store(taken.stubs)
-    if len(groups) != 1 or others:
-        raise RequestError("a plan needs stubs of exactly one store", code="plan.stores")
-    ((owner, indexes),) = groups.items()
-    found = _store_of(owner, store, indexes, outcome)
-    if found is None:
-        raise outcome.first_error or StoreError("the store of these stubs was not given")
-    files = SystemFiles()
-    with tempfile.TemporaryDirectory(prefix="rehydrate-plan-") as folder:
-
-        def spill() -> int:
-            fd, name = tempfile.mkstemp(dir=folder)
-            Path(name).unlink()
-            return fd
-
-        session = Session(StoreCalls(found), options, calls, None, SystemClock())
-        try:
-            job = StoreJob(
-                session,
-                format_named(owner.name),
-                taken,
-                indexes,
-                outcome=outcome,
-                store=owner.store_id,
-            )
-            joiner = FragmentJoiner(options.memory // 8, lambda: SpillFile(spill(), files))
-            made = job.plan(BudgetedScratch(options.memory // 2, spill, files), joiner)
-        finally:
-            session.close()
-    if outcome.first_error is not None:
-        raise outcome.first_error
-    return made
-
-
 def _end(outcome: Outcome, target: TargetRoot, *, cancelled: bool) -> None:
     """Decide what is left, and find out what stands at targets that nobody looked at."""
     for index in outcome.undecided():
@@ -219,7 +156,7 @@ def _refuse_unsafe(taken: Requests, outcome: Outcome, options: RestoreOptions) -
             outcome.fail(index, error)
 
 
-def _store_of(
+def store_of(
     owner: StubOwner, stores: Stores, indexes: Sequence[int], outcome: Outcome
 ) -> BackupStore | None:
     """Return the store that stubs belong to; without one their requests are decided."""

@@ -144,7 +144,7 @@ def _read_parts(
     sizes = parts["length"].astype(np.int64) - form.map_overhead
     files = np.repeat(np.arange(len(per_stub)), per_stub)[is_part]
     wrong = (sizes <= 0) | (sizes > limits.map_record) | (parts["container"] == 0)
-    for file in np.unique(files[wrong]).tolist():
+    for file in sorted(set(files[wrong].tolist())):
         errors[file] = CorruptMetadataError("a stub refers to no stream map", code="map.part")
     totals = np.bincount(files, np.minimum(sizes, limits.map_record), len(per_stub))
     for file in np.flatnonzero(totals > limits.map_size).tolist():

@@ -54,8 +54,8 @@ def check_maps(
         starts[firsts[low:high] - begin] = 0
         for wrong, text, code in _faults(rows, starts, limits):
             bad_rows = np.flatnonzero(wrong) + begin
-            bad_files = np.unique(np.searchsorted(table.row_ptr, bad_rows, side="right") - 1)
-            for file in bad_files.tolist():
+            bad_files = np.searchsorted(table.row_ptr, bad_rows, side="right") - 1
+            for file in sorted(set(bad_files.tolist())):
                 errors.setdefault(file, CorruptMetadataError(text, code=code))
     last = np.zeros(table.files, np.uint64)
     last[filled] = table.rows["end"][table.row_ptr[filled + 1] - 1]

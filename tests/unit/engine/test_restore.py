@@ -13,7 +13,8 @@ import pytest
 from rehydrate.conformance import Gap, RecordingStore, World
 from rehydrate.engine import data as data_module
 from rehydrate.engine.blocks import RecordConsumer
-from rehydrate.engine.restore import plan_restore, restore_files
+from rehydrate.engine.planning import plan_restore
+from rehydrate.engine.restore import restore_files
 from rehydrate.errors import (
     Cancelled,
     CorruptMetadataError,

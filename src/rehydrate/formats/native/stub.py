@@ -293,7 +293,7 @@ def _check_parts(
         | (sizes % ROW != 0)
     )
     stub_of_row = np.repeat(np.arange(len(heads)), np.diff(row_ptr))
-    for index in np.unique(stub_of_row[wrong]).tolist():
+    for index in sorted(set(stub_of_row[wrong].tolist())):
         errors.setdefault(
             index, CorruptMetadataError("a stub refers to no stream map", code="stub.part")
         )
