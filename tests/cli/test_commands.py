@@ -258,3 +258,16 @@ def test_wrong_use_is_code_2_with_a_hint(name: str) -> None:
     done = called(name, "--no-such-option")
     assert done.code == 2
     assert "No such option" in done.err
+
+
+def test_damage_that_verify_finds_is_healed_by_the_next_optimize(stage: Path) -> None:
+    store = stage / "store"
+    container = next((store / "Data").iterdir())
+    data = bytearray(container.read_bytes())
+    data[4096 + 100] ^= 1
+    container.write_bytes(data)
+    assert called("verify", store, "--read-data").code == 1
+    assert called("restore", store, "-o", stage / "before").code == 1
+    assert called("optimize", stage / "source", store).code == 0
+    assert called("restore", store, "-o", stage / "after").code == 0
+    assert same_tree(stage / "source", stage / "after")

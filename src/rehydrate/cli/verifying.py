@@ -13,6 +13,7 @@ from rehydrate.cli.exit_codes import OK, SOME_FAILED
 from rehydrate.cli.output import document, say, shown, tell
 from rehydrate.cli.progress import progress_bar
 from rehydrate.cli.sizes import counted, duration, size
+from rehydrate.errors import RestoreError
 from rehydrate.stores.layout import DATA_FOLDER, STREAM_FOLDER
 
 __all__ = ["verify_and_show"]
@@ -46,6 +47,8 @@ def verify_and_show(store: Path, *, read_data: bool, jobs: int, as_json: bool) -
             bar.total(_bytes_in(store))
         report = verify_store(store, read_data=read_data, jobs=jobs, tell=advance)
     seconds = time.monotonic() - started
+    if report.damaged_records:
+        _remember(store, report)
     if as_json:
         # Through text and back: the report promises plain values, and the types do not show it.
         plain = json.loads(json.dumps(report.as_record()))
@@ -53,6 +56,22 @@ def verify_and_show(store: Path, *, read_data: bool, jobs: int, as_json: bool) -
     else:
         _say_report(report, seconds)
     return OK if report.ok else SOME_FAILED
+
+
+def _remember(store: Path, report: VerifyReport) -> None:
+    """Note what is damaged beside the index, so that the next optimize stores it anew."""
+    from rehydrate.formats.native.container import parse_container_name
+    from rehydrate.ingest.suspicion import note_damage
+
+    places = []
+    for record in report.damaged_records:
+        key = parse_container_name(record.path.rpartition("/")[2])
+        if key is not None:
+            places.append((key[0], record.local_id))
+    try:
+        note_damage(store, places)
+    except RestoreError as error:  # a store that cannot be written to can still be verified
+        tell(f"rehydrate: the damage is not noted for the next optimize: {shown(str(error))}")
 
 
 def _bytes_in(store: Path) -> int:

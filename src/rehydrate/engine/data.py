@@ -160,7 +160,7 @@ class DataPhase:
             published=self._published,
             layout=self._layout,
         )
-        self._start_progress(states)
+        _start_progress(session, self._outcome, states)
         session.observer(
             JobStarted(
                 len(numbers),
@@ -170,25 +170,34 @@ class DataPhase:
         )
         self._lay_out(sink, numbers, resumed)
         consumer = RecordConsumer(session, records, sink, joiner)
-        containers = Containers(self._options.read_attempts)
-        preset = order(records.paths)
-        Round(
-            session,
-            "data",
-            needs,
-            records.paths,
-            containers=containers,
-            consumer=consumer,
-            preset=preset,
-            scratch=scratch,
-        ).run()
-        lost = repair(session, records, sink, consumer.failed, containers)
-        self._fail_lost(sink, lost)
+        self._fail_lost(sink, self._read(records, consumer, sink, order, scratch))
         self._write_own_data(sink)
         sink.publish()
         session.settle()
         for number, error in states.errors.items():
             self._outcome.fail(self._requests_of[number], error)
+
+    def _read(
+        self,
+        records: Records,
+        consumer: RecordConsumer,
+        sink: DataSink,
+        order: Order,
+        scratch: Scratch,
+    ) -> Mapping[int, RestoreError]:
+        """Make the planned round and the repair rounds; return the needs that stay lost."""
+        containers = Containers(self._options.read_attempts)
+        Round(
+            self._session,
+            "data",
+            records.needs,
+            records.paths,
+            containers=containers,
+            consumer=consumer,
+            preset=order(records.paths),
+            scratch=scratch,
+        ).run()
+        return repair(self._session, records, sink, consumer.failed, containers)
 
     def _resume(
         self, wanted: npt.NDArray[np.bool_], rows_wanted: npt.NDArray[np.bool_]
@@ -309,24 +318,20 @@ class DataPhase:
             elif result.error is not None:
                 self._outcome.fail(index, result.error)
 
-    def _start_progress(self, states: FileStates) -> None:
-        session, clock = self._session, self._session.clock
-        if not session.observer.active:
-            return
-        last = clock.monotonic()
 
-        def heartbeat() -> None:
-            nonlocal last
-            now = clock.monotonic()
-            if now - last >= _PROGRESS_SECONDS:
-                last = now
-                session.observer(
-                    Progress(
-                        self._outcome.decided,
-                        states.bytes_written,
-                        session.tally.bytes_read,
-                        session.container,
-                    )
-                )
+def _start_progress(session: Session, outcome: Outcome, states: FileStates) -> None:
+    """Tell the observer how far the job is, at most ten times a second."""
+    clock = session.clock
+    if not session.observer.active:
+        return
+    last = clock.monotonic()
 
-        session.heartbeat = heartbeat
+    def heartbeat() -> None:
+        nonlocal last
+        now = clock.monotonic()
+        if now - last >= _PROGRESS_SECONDS:
+            last = now
+            read, container = session.tally.bytes_read, session.container
+            session.observer(Progress(outcome.decided, states.bytes_written, read, container))
+
+    session.heartbeat = heartbeat
