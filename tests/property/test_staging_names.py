@@ -20,8 +20,8 @@ def test_an_accepted_name_stays_below_the_root(path: bytes, *, portable: bool) -
     except UnsafeTargetError:
         return
     assert accepted == path
-    joined = os.path.normpath(b"/root/target/" + path)
-    assert joined == b"/root/target/" + path
+    joined = os.path.normpath(b"/some/target/" + path)
+    assert joined == b"/some/target/" + path
     assert b"\0" not in path
     assert isinstance(collision_key(path), str)
 

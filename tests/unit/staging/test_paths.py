@@ -171,7 +171,7 @@ def test_link_stays_inside(path: bytes, text: bytes) -> None:
         (b"a", b"../x"),
         (b"a/b", b"../../x"),
         (b"a/b", b"c/../../../x"),
-        (b"a", b"x/../../root/x"),
+        (b"a", b"x/../../other/x"),
         (b"a", b"b\0c"),
     ],
 )
