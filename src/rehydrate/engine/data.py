@@ -205,8 +205,11 @@ class DataPhase:
         """Accept what an earlier run staged and what hashes right; return those files."""
         staging, table, layout = self._staging, self._table, self._layout
         resumed: set[int] = set()
+        leftovers = staging.leftovers()
+        if not leftovers:
+            return resumed
         starts, ends = table.starts(), table.rows["end"]
-        for number, leftover in staging.leftovers().items():
+        for number, leftover in leftovers.items():
             good = None
             if wanted[number] and layout.rows[number]:
                 good = check_ranges(self._format, table, number, leftover.read, leftover.ranges)
