@@ -10,6 +10,9 @@ import attrs
 
 __all__ = [
     "MAX_OFFSET",
+    "NO_MODE",
+    "NO_OWNER",
+    "NO_TIME",
     "ContainerExtent",
     "FileExtent",
     "ReadableBuffer",
@@ -20,6 +23,13 @@ __all__ = [
 
 MAX_OFFSET: Final = 2**63 - 1
 """Largest file offset; no range ends beyond it (COM passes offsets as signed 64-bit numbers)."""
+
+NO_MODE: Final = 0xFFFFFFFF
+"""The mode is not known: the file gets what a new file gets."""
+NO_OWNER: Final = 0xFFFFFFFF
+"""The owner (or group) is not known: the file keeps that of the process."""
+NO_TIME: Final = -(2**63)
+"""The modification time is not known: the file keeps the time of its restore."""
 
 StorePath = NewType("StorePath", str)
 """Path of a container relative to the volume of the stub: forward slashes, no leading slash."""

@@ -19,7 +19,8 @@ from rehydrate.ports import SystemFiles
 from rehydrate.requests import Durability, Overwrite
 from rehydrate.staging.root import TargetRoot
 from rehydrate.staging.staging import Found, Staging
-from rehydrate.staging.table import NO_OWNER, Attributes, FileTable
+from rehydrate.staging.table import Attributes, FileTable
+from rehydrate.values import NO_OWNER
 
 CHANGING = (
     "open", "pwrite", "ftruncate", "fallocate", "punch_hole", "rename", "rename_new", "link",

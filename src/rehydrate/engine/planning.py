@@ -14,7 +14,7 @@ from rehydrate.engine.scratch import BudgetedScratch, SpillFile
 from rehydrate.engine.selection import group_by_store, take_requests
 from rehydrate.engine.session import Session
 from rehydrate.errors import RequestError, StoreError
-from rehydrate.formats.detect import format_named
+from rehydrate.formats.detect import format_of
 from rehydrate.plan.read_plan import ReadPlan
 from rehydrate.ports import SystemClock, SystemFiles
 from rehydrate.requests import RestoreOptions, RestoreRequest
@@ -68,7 +68,7 @@ def plan_restore(
         try:
             job = StoreJob(
                 session,
-                format_named(owner.name),
+                format_of(owner),
                 taken,
                 indexes,
                 outcome=outcome,

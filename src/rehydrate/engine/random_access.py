@@ -20,7 +20,7 @@ from rehydrate.errors import (
     ShortReadError,
     StoreError,
 )
-from rehydrate.formats.detect import StubOwner, format_named, owner_of
+from rehydrate.formats.detect import StubOwner, format_of, owner_of
 from rehydrate.formats.maps import check_maps
 from rehydrate.formats.walk import (
     DATA,
@@ -77,7 +77,7 @@ def read_range(
     if owner is None:
         raise RequestError("this is no stub of a format that is known", code="request.stub")
     _check_store(owner, store)
-    reader = _RangeReader(format_named(owner.name), StoreCalls(store), limits)
+    reader = _RangeReader(format_of(owner), StoreCalls(store), limits)
     yield from reader.read(stub, offset, min(offset + length, MAX_OFFSET))
 
 

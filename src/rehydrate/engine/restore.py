@@ -31,7 +31,7 @@ from rehydrate.errors import (
     StoreError,
     UnsafeTargetError,
 )
-from rehydrate.formats.detect import StubOwner, format_named
+from rehydrate.formats.detect import StubOwner, format_of
 from rehydrate.plan.read_plan import ReadPlan
 from rehydrate.ports import SystemClock, SystemFiles
 from rehydrate.protocols import BackupStore, RestoreObserver
@@ -103,7 +103,7 @@ def restore_files(
         try:
             job = StoreJob(
                 session,
-                format_named(owner.name),
+                format_of(owner),
                 taken,
                 indexes,
                 outcome=outcome,

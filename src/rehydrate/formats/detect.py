@@ -7,7 +7,7 @@ from rehydrate.formats.native.format import NATIVE
 from rehydrate.formats.walk import StoreFormat
 from rehydrate.values import StoreId
 
-__all__ = ["FORMATS", "StubOwner", "format_named", "owner_of"]
+__all__ = ["FORMATS", "StubOwner", "format_of", "owner_of"]
 
 FORMATS: Final[tuple[StoreFormat, ...]] = (NATIVE,)
 """All formats that are known, in the order in which they are asked."""
@@ -39,10 +39,10 @@ def owner_of(stub: bytes) -> StubOwner | None:
     return None
 
 
-def format_named(name: str) -> StoreFormat:
-    """Return the format with that name.
+def format_of(owner: StubOwner) -> StoreFormat:
+    """Return the format of a stub, bound to its store.
 
     Raises:
-        KeyError: There is none.
+        KeyError: There is no format of that name.
     """
-    return {form.name: form for form in FORMATS}[name]
+    return {form.name: form for form in FORMATS}[owner.name].bound(owner.store)

@@ -207,6 +207,10 @@ class StoreFormat(Protocol):
         """Short name, such as ``"native"``."""
         ...
 
+    def bound(self, store: bytes) -> "StoreFormat":
+        """Return the format for one store: paths of containers may hold its identity, 16 bytes."""
+        ...
+
     @property
     def has_recall(self) -> bool:
         """Whether stubs of this format can hold data newer than the chunk store."""

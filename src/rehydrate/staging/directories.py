@@ -17,8 +17,9 @@ from rehydrate.staging.metadata import MetadataWriter
 from rehydrate.staging.paths import display
 from rehydrate.staging.policy import Policy
 from rehydrate.staging.root import Parents, TargetRoot, blocked
-from rehydrate.staging.table import NO_MODE, NO_TIME, Attributes
+from rehydrate.staging.table import Attributes
 from rehydrate.staging.workspace import effective_user
+from rehydrate.values import NO_MODE, NO_TIME
 
 __all__ = ["DEFAULT_DIRECTORY_MODE", "Directories", "DirectoryResult"]
 

@@ -17,7 +17,8 @@ from rehydrate.staging.policy import Policy
 from rehydrate.staging.reader import FileReader, open_regular
 from rehydrate.staging.root import Parents, blocked
 from rehydrate.staging.staged import StagedFiles
-from rehydrate.staging.table import NO_TIME, FileTable
+from rehydrate.staging.table import FileTable
+from rehydrate.values import NO_TIME
 
 __all__ = ["Examined", "Examiner", "Found"]
 

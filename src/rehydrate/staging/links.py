@@ -22,8 +22,9 @@ from rehydrate.staging.paths import display
 from rehydrate.staging.policy import Policy
 from rehydrate.staging.root import Parents, blocked
 from rehydrate.staging.staged import FIRST, StagedFiles
-from rehydrate.staging.table import NO_TIME, Attributes, FileTable
+from rehydrate.staging.table import Attributes, FileTable
 from rehydrate.staging.workspace import Workspace
+from rehydrate.values import NO_TIME
 
 __all__ = ["Linked", "Linker", "Outcome"]
 

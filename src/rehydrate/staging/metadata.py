@@ -11,8 +11,9 @@ from typing import Any, Final, NamedTuple
 from rehydrate.errors import PublishError
 from rehydrate.ports import Files
 from rehydrate.staging.paths import display
-from rehydrate.staging.table import NO_MODE, NO_OWNER, NO_TIME, Attributes
+from rehydrate.staging.table import Attributes
 from rehydrate.staging.workspace import Identity
+from rehydrate.values import NO_MODE, NO_OWNER, NO_TIME
 
 __all__ = ["MAX_XATTRS", "MAX_XATTR_BYTES", "SPECIAL_BITS", "Lost", "MetadataWriter"]
 

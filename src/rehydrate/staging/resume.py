@@ -23,8 +23,9 @@ from rehydrate.staging.large_files import LargeFile
 from rehydrate.staging.pieces import Pieces, Ranges
 from rehydrate.staging.reader import read_fully
 from rehydrate.staging.staged import StagedFiles
-from rehydrate.staging.table import NO_OWNER, FileTable
+from rehydrate.staging.table import FileTable
 from rehydrate.staging.workspace import NO_FOLLOW, Workspace, effective_user
+from rehydrate.values import NO_OWNER
 
 __all__ = ["Resume", "StagedLeftover"]
 

@@ -23,9 +23,9 @@ from rehydrate.staging.hints import SUFFIX
 from rehydrate.staging.metadata import SPECIAL_BITS, Lost, MetadataWriter
 from rehydrate.staging.policy import Policy
 from rehydrate.staging.reader import FileReader, open_regular
-from rehydrate.staging.table import NO_MODE, NO_OWNER, NO_TIME, FileTable, Numbers
+from rehydrate.staging.table import FileTable, Numbers
 from rehydrate.staging.workspace import CREATE, Identity, Workspace
-from rehydrate.values import ReadableBuffer
+from rehydrate.values import NO_MODE, NO_OWNER, NO_TIME, ReadableBuffer
 
 __all__ = ["DEFAULT_FILE_MODE", "FIRST", "PRIVATE", "SYNC_TOGETHER_FROM", "StagedFiles"]
 

@@ -3,7 +3,7 @@
 from binascii import hexlify
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import attrs
 import numpy as np
@@ -12,23 +12,14 @@ import numpy.typing as npt
 from rehydrate.chunks import Ints
 from rehydrate.requests import TargetIdentity
 from rehydrate.staging.paths import display
+from rehydrate.values import NO_MODE, NO_OWNER, NO_TIME
 
 __all__ = [
-    "NO_MODE",
-    "NO_OWNER",
-    "NO_TIME",
     "Attributes",
     "FileTable",
     "Numbers",
     "Xattrs",
 ]
-
-NO_MODE: Final = 0xFFFFFFFF
-"""The mode is not known: the file gets what a new file gets."""
-NO_OWNER: Final = 0xFFFFFFFF
-"""The owner (or group) is not known: the file keeps that of the process."""
-NO_TIME: Final = -(2**63)
-"""The modification time is not known: the file keeps the time of its restore."""
 
 Xattrs = tuple[tuple[bytes, bytes], ...]
 Numbers = npt.NDArray[np.uint32]

@@ -86,7 +86,7 @@ class Recalls(NativeFormat):
 def test_version_of_the_store_is_a_status_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(restore, "format_named", lambda name: Recalls())
+    monkeypatch.setattr(restore, "format_of", lambda owner: Recalls())
     world = World()
     chunk = world.chunk(noise(1))
     for name in ("a", "b"):

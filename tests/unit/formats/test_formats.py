@@ -5,7 +5,7 @@ import pytest
 from blake3 import blake3
 
 from rehydrate.errors import CorruptMetadataError
-from rehydrate.formats.detect import FORMATS, StubOwner, format_named, owner_of
+from rehydrate.formats.detect import FORMATS, StubOwner, format_of, owner_of
 from rehydrate.formats.native import layout
 from rehydrate.formats.native.format import NATIVE
 from rehydrate.formats.native.stub import NativeStub, encode_stub
@@ -31,9 +31,9 @@ def test_owner_of_a_stub() -> None:
 
 def test_formats_are_found_by_name() -> None:
     assert FORMATS == (NATIVE,)
-    assert format_named("native") is NATIVE
+    assert format_of(StubOwner("native", bytes(16))) is NATIVE
     with pytest.raises(KeyError):
-        format_named("other")
+        format_of(StubOwner("other", bytes(16)))
 
 
 def test_map_is_the_table_itself() -> None:

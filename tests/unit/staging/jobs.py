@@ -12,7 +12,8 @@ import numpy as np
 from rehydrate.ports import SystemFiles
 from rehydrate.staging.root import TargetRoot
 from rehydrate.staging.staging import Staging
-from rehydrate.staging.table import NO_MODE, NO_OWNER, Attributes, FileTable
+from rehydrate.staging.table import Attributes, FileTable
+from rehydrate.values import NO_MODE, NO_OWNER
 
 TIME = 1_500_000_000_000_000_007
 CALLS = (

@@ -8,7 +8,8 @@ import pytest
 
 from rehydrate.errors import PublishError, UnsafeTargetError
 from rehydrate.staging.staging import Found
-from rehydrate.staging.table import NO_TIME, Attributes
+from rehydrate.staging.table import Attributes
+from rehydrate.values import NO_TIME
 from tests.unit.staging.jobs import TIME, WatchedFiles, staging_of, table_of
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from rehydrate.errors import NoSpaceError, PublishError, StagingError
 from rehydrate.requests import Durability
-from rehydrate.staging.table import NO_MODE, NO_TIME, Attributes
+from rehydrate.staging.table import Attributes
+from rehydrate.values import NO_MODE, NO_TIME
 from tests.unit.staging.jobs import TIME, WatchedFiles, names_in, staging_of, table_of
 
 

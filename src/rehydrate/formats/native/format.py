@@ -26,6 +26,11 @@ class NativeFormat:
         """``"native"``."""
         return "native"
 
+    def bound(self, store: bytes) -> "NativeFormat":
+        """Return itself: a native container is found in the same place whatever its store."""
+        del store
+        return self
+
     @property
     def has_recall(self) -> bool:
         """False: a native stub holds no file data."""
