@@ -1,0 +1,1 @@
+"""Writes Windows Server deduplication stores for the tests, strict and complete."""
