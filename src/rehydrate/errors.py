@@ -6,18 +6,28 @@ were kept and a second call continues from them.
 """
 
 import errno as error_numbers
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar, Final, Self
 
 __all__ = [
     "DDP_E_FILE_CORRUPT",
+    "DDP_E_FILE_SYSTEM_CORRUPT",
     "DDP_E_INVALID_DATA",
     "DDP_E_JOB_COMPLETED_PARTIAL_SUCCESS",
     "DDP_E_NOT_FOUND",
     "DDP_E_PATH_NOT_FOUND",
     "DDP_E_UNEXPECTED",
+    "DDP_E_VOLUME_DEDUP_DISABLED",
+    "DDP_E_VOLUME_UNSUPPORTED",
     "E_ACCESSDENIED",
     "E_CANCELLED",
+    "E_DISK_FULL",
     "E_INVALIDARG",
+    "E_NOT_READY",
+    "E_TIMEOUT",
+    "E_WRITE_FAULT",
+    "HRESULT_OF_CODE",
     "S_FALSE",
     "S_OK",
     "Cancelled",
@@ -46,20 +56,41 @@ __all__ = [
     "UnsupportedFormatError",
 ]
 
-# Result codes of the COM pair (Microsoft, "Data Deduplication Backup/Restore API", ddpbackup.h and
-# the message table of ddputils.dll), kept so that a port can pass them on unchanged.
+# Result codes of the COM pair (Microsoft, "Data Deduplication Backup/Restore API", RestoreFiles),
+# kept so that a port can pass them on unchanged. docs/reference/com-parity.md says when each of
+# them comes out, and a test holds the page to this module.
 S_OK: Final = 0
 S_FALSE: Final = 1
-DDP_E_FILE_CORRUPT: Final = 0x80565355
-DDP_E_PATH_NOT_FOUND: Final = 0x80565304
-DDP_E_INVALID_DATA: Final = 0x8056531D
 DDP_E_NOT_FOUND: Final = 0x80565301
+DDP_E_PATH_NOT_FOUND: Final = 0x80565304
+DDP_E_VOLUME_UNSUPPORTED: Final = 0x8056530B
 DDP_E_UNEXPECTED: Final = 0x8056530C
+DDP_E_FILE_SYSTEM_CORRUPT: Final = 0x8056530E
+DDP_E_INVALID_DATA: Final = 0x8056531D
+DDP_E_VOLUME_DEDUP_DISABLED: Final = 0x80565323
+DDP_E_FILE_CORRUPT: Final = 0x80565355
 DDP_E_JOB_COMPLETED_PARTIAL_SUCCESS: Final = 0x80565356
-E_CANCELLED: Final = 0x800704C7
-E_INVALIDARG: Final = 0x80070057
+# Errors of Windows itself, 0x80070000 + number (MS-ERREF 2.1 and 2.2), where the API has no code.
 E_ACCESSDENIED: Final = 0x80070005
+E_NOT_READY: Final = 0x80070015
+E_WRITE_FAULT: Final = 0x8007001D
+E_INVALIDARG: Final = 0x80070057
 E_DISK_FULL: Final = 0x80070070
+E_CANCELLED: Final = 0x800704C7
+E_TIMEOUT: Final = 0x800705B4
+
+HRESULT_OF_CODE: Final[Mapping[str, int]] = MappingProxyType(
+    {
+        "store.other": DDP_E_NOT_FOUND,
+        "store.unknown": DDP_E_NOT_FOUND,
+        "volume.bitlocker": DDP_E_VOLUME_UNSUPPORTED,
+        "volume.corrupt": DDP_E_FILE_SYSTEM_CORRUPT,
+        "volume.file-system": DDP_E_VOLUME_UNSUPPORTED,
+        "volume.no-store": DDP_E_VOLUME_DEDUP_DISABLED,
+        "volume.refs": DDP_E_VOLUME_UNSUPPORTED,
+    }
+)
+"""Result codes of failures whose ``code`` says more than their class does."""
 
 
 class RestoreError(Exception):
@@ -76,7 +107,8 @@ class RestoreError(Exception):
         length: Number of bytes concerned, from ``offset``.
         retryable: The same call may succeed later without any change by the caller.
         resumable: Staged bytes were kept; the same restore continues from them.
-        hresult: Result code of the COM interface that matches best.
+        hresult: Result code of the COM interface that matches best: the one given, else the one
+            of ``code``, else the one of the class.
     """
 
     default_code: ClassVar[str] = "error"
@@ -107,7 +139,8 @@ class RestoreError(Exception):
         self.length = length
         self.retryable = retryable
         self.resumable = resumable
-        self.hresult = self.default_hresult if hresult is None else hresult
+        known = HRESULT_OF_CODE.get(self.code, self.default_hresult)
+        self.hresult = known if hresult is None else hresult
 
     def __str__(self) -> str:
         """Return the message with the place in the store, if there is one."""
@@ -227,6 +260,7 @@ class StoreTimeoutError(StoreError):
     """A vendor call did not return before its deadline; the session is over."""
 
     default_code = "store.timeout"
+    default_hresult = E_TIMEOUT
 
 
 class NotReadyError(StoreError):
@@ -237,6 +271,7 @@ class NotReadyError(StoreError):
     """
 
     default_code = "store.not-ready"
+    default_hresult = E_NOT_READY
 
     def __init__(self, message: str = "not ready", *, retry_after: float = 0.0) -> None:
         """Keep the delay in seconds."""
@@ -325,7 +360,8 @@ class PublishError(StagingError, OSError):
             The error to raise ``from cause``; disk-full comes back as :class:`NoSpaceError`.
         """
         kind = NoSpaceError if cause.errno in (error_numbers.ENOSPC, error_numbers.EDQUOT) else cls
-        error = kind(f"cannot {doing}: {cause.strerror or cause}", file=file)
+        hresult = E_WRITE_FAULT if cause.errno == error_numbers.EIO else None
+        error = kind(f"cannot {doing}: {cause.strerror or cause}", file=file, hresult=hresult)
         error.errno = cause.errno
         error.strerror = cause.strerror
         return error
@@ -342,6 +378,7 @@ class DurabilityError(StagingError):
     """A sync failed: the bytes may be lost although they can still be read; staging was removed."""
 
     default_code = "fs.sync"
+    default_hresult = E_WRITE_FAULT
 
 
 class LimitError(RestoreError, ValueError):

@@ -17,6 +17,8 @@ from rehydrate.errors import (
     RequestError,
     RestoreError,
     ShortReadError,
+    StoreError,
+    UnsupportedFormatError,
 )
 
 CLASSES = [
@@ -97,3 +99,36 @@ def test_record_for_programs_is_flat_and_complete() -> None:
         "type", "code", "message", "phase", "file", "container", "offset", "length", "retryable",
         "resumable", "hresult",
     }  # fmt: skip
+
+
+def test_result_code_is_the_given_one_else_that_of_the_code_else_that_of_the_class() -> None:
+    assert StoreError("m").hresult == errors.DDP_E_UNEXPECTED
+    assert StoreError("m", code="store.other").hresult == errors.DDP_E_NOT_FOUND
+    assert StoreError("m", code="store.other", hresult=5).hresult == 5
+    assert StoreError("m", code="vendor.own").hresult == errors.DDP_E_UNEXPECTED
+
+
+def test_volumes_that_cannot_be_read_have_codes_of_their_own() -> None:
+    found = {
+        code: UnsupportedFormatError("m", code=code).hresult
+        for code in ("volume.refs", "volume.corrupt", "volume.no-store")
+    }
+    assert found == {
+        "volume.refs": errors.DDP_E_VOLUME_UNSUPPORTED,
+        "volume.corrupt": errors.DDP_E_FILE_SYSTEM_CORRUPT,
+        "volume.no-store": errors.DDP_E_VOLUME_DEDUP_DISABLED,
+    }
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (errno.EACCES, errors.E_ACCESSDENIED),
+        (errno.EIO, errors.E_WRITE_FAULT),
+        (errno.ENOSPC, errors.E_DISK_FULL),
+    ],
+)
+def test_failed_calls_of_the_operating_system_have_the_code_of_windows(
+    number: int, expected: int
+) -> None:
+    assert PublishError.of(OSError(number, "no"), "write").hresult == expected
