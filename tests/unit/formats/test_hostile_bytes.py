@@ -38,7 +38,7 @@ from rehydrate.formats.native.record import (
     parse_header,
     place_check,
 )
-from rehydrate.formats.native.repair import NativeScanner, repair
+from rehydrate.formats.native.repair import finder, repair
 from rehydrate.formats.native.stub import NativeStub, encode_stub, parse_stub
 from rehydrate.formats.walk import DATA, Limits, Read, RecordRef, Scan
 from rehydrate.values import MAX_OFFSET
@@ -392,7 +392,7 @@ WANTED = [PLAIN_REF, attrs.evolve(PLAIN_REF, digest=bytes(32))]
 
 
 def scan(data: bytes, block: int = 64) -> list[tuple[int, bytes]]:
-    scanner = NativeScanner(WANTED)
+    scanner = finder(WANTED)
     found: list[tuple[int, bytes]] = []
     for at in range(0, len(data), block):
         found += scanner.feed(memoryview(data[at : at + block]))

@@ -10,7 +10,8 @@ import pytest
 from rehydrate.formats.native import layout
 from rehydrate.formats.native.format import NATIVE
 from rehydrate.formats.native.record import NativeDecoder
-from rehydrate.formats.native.repair import NativeScanner
+from rehydrate.formats.native.repair import finder
+from rehydrate.formats.scan import RecordFinder
 from rehydrate.formats.walk import DATA, STREAM, RecordRef
 from rehydrate.values import StorePath
 from tests.spec.small_store import ContainerWriter
@@ -19,7 +20,7 @@ AT = layout.HEADER_SIZE
 TEXTS = [b"first", b"second" * 20, b"third" * 300]
 
 
-def feed(scanner: NativeScanner, data: bytes, block: int) -> list[tuple[int, bytes]]:
+def feed(scanner: RecordFinder, data: bytes, block: int) -> list[tuple[int, bytes]]:
     found: list[tuple[int, bytes]] = []
     for at in range(0, len(data), block):
         found += scanner.feed(memoryview(data[at : at + block]))
@@ -40,24 +41,24 @@ def record(data: bytes, ref: RecordRef) -> bytes:
 @pytest.mark.parametrize("block", [1, 7, 8, 64, 71, 72, 73, 4096, 1 << 20])
 def test_records_are_found_however_the_container_is_fed(block: int) -> None:
     data, refs = make()
-    found = feed(NativeScanner([refs[2], refs[0]]), data, block)
+    found = feed(finder([refs[2], refs[0]]), data, block)
     assert found == [(1, record(data, refs[0])), (0, record(data, refs[2]))]
 
 
 def test_record_is_given_to_all_who_want_it_and_once() -> None:
     data, refs = make([b"same", b"other", b"same"])
-    found = feed(NativeScanner([refs[0], refs[1], refs[2]]), data, 64)
+    found = feed(finder([refs[0], refs[1], refs[2]]), data, 64)
     assert [number for number, _ in found] == [0, 2, 1]
 
 
 def test_nothing_wanted_finds_nothing() -> None:
-    assert feed(NativeScanner([]), make()[0], 64) == []
+    assert feed(finder([]), make()[0], 64) == []
 
 
 def test_compressed_record_and_stream_map_are_found() -> None:
     writer = ContainerWriter(DATA, 1)
     ref = writer.add_chunk(b"abc" * 1000, compress=True)
-    assert feed(NativeScanner([ref]), bytes(writer.data[AT:]), 64)[0][0] == 0
+    assert feed(finder([ref]), bytes(writer.data[AT:]), 64)[0][0] == 0
     stream = ContainerWriter(STREAM, 2)
     part = stream.add(layout.KIND_STREAM_MAP, bytes(64))
     found = feed(NATIVE.scanner(StorePath(stream.path), [part]), bytes(stream.data[AT:]), 64)
@@ -67,31 +68,31 @@ def test_compressed_record_and_stream_map_are_found() -> None:
 def test_damage_before_a_record_hides_nothing() -> None:
     data, refs = make()
     noise = random.Random(3).randbytes(refs[1].offset - AT)
-    assert [n for n, _ in feed(NativeScanner(refs), noise + data[len(noise) :], 64)] == [1, 2]
+    assert [n for n, _ in feed(finder(refs), noise + data[len(noise) :], 64)] == [1, 2]
 
 
 def test_record_at_a_place_that_is_not_aligned_is_none() -> None:
     data, refs = make([b"first"])
-    assert feed(NativeScanner(refs), bytes(4) + data, 64) == []
-    assert len(feed(NativeScanner(refs), bytes(8) + data, 64)) == 1
+    assert feed(finder(refs), bytes(4) + data, 64) == []
+    assert len(feed(finder(refs), bytes(8) + data, 64)) == 1
 
 
 def test_record_with_other_bytes_is_passed_by() -> None:
     data, refs = make([b"first", b"again", b"first"])
     wrong = bytearray(data)
     wrong[refs[0].offset - AT + layout.RECORD_SIZE] ^= 1
-    assert feed(NativeScanner(refs[:1]), bytes(wrong), 64) == [(0, record(data, refs[2]))]
+    assert feed(finder(refs[:1]), bytes(wrong), 64) == [(0, record(data, refs[2]))]
 
 
 def test_reference_with_another_size_gets_nothing() -> None:
     data, refs = make()
     wrong = [attrs.evolve(refs[0], logical_size=4), attrs.evolve(refs[1], length=191)]
-    assert feed(NativeScanner(wrong), data, 64) == []
+    assert feed(finder(wrong), data, 64) == []
 
 
 def test_record_cut_off_by_the_end_of_the_container_is_none() -> None:
     data, refs = make([b"first", b"second" * 50])
-    assert [n for n, _ in feed(NativeScanner(refs), data[: refs[1].offset - AT + 300], 64)] == [0]
+    assert [n for n, _ in feed(finder(refs), data[: refs[1].offset - AT + 300], 64)] == [0]
 
 
 class Counted:
@@ -118,7 +119,7 @@ def test_flood_of_fakes_is_given_up_soon(monkeypatch: pytest.MonkeyPatch) -> Non
     data, refs = make([b"x" * 100_000, b"other"])
     counted = Counted(monkeypatch)
     flood = fakes(refs[0], data, 5000)
-    scanner = NativeScanner(refs)
+    scanner = finder(refs)
     found = feed(scanner, flood + bytes(200_000) + data, 1 << 16)
     assert counted.calls == 8 + 1
     assert [number for number, _ in found] == [1]
@@ -127,7 +128,7 @@ def test_flood_of_fakes_is_given_up_soon(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_some_fakes_do_not_hide_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
     data, refs = make([b"x" * 1000])
     counted = Counted(monkeypatch)
-    found = feed(NativeScanner(refs), fakes(refs[0], data, 7) + data, 100)
+    found = feed(finder(refs), fakes(refs[0], data, 7) + data, 100)
     assert found == [(0, record(data, refs[0]))]
     assert counted.calls == 8
 
@@ -135,7 +136,7 @@ def test_some_fakes_do_not_hide_the_record(monkeypatch: pytest.MonkeyPatch) -> N
 def test_record_is_decoded_once_however_often_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     data, refs = make([b"same"] * 100)
     counted = Counted(monkeypatch)
-    assert len(feed(NativeScanner(refs[:1]), data, 64)) == 1
+    assert len(feed(finder(refs[:1]), data, 64)) == 1
     assert counted.calls == 1
 
 
@@ -143,22 +144,22 @@ def test_magic_everywhere_is_looked_at_in_bulk(monkeypatch: pytest.MonkeyPatch) 
     _, refs = make()
     counted = Counted(monkeypatch)
     looked: list[int] = []
-    candidates = NativeScanner._candidates
+    candidates = RecordFinder._candidates
 
-    def spied(self: NativeScanner, data: bytes, end: int) -> list[int]:
+    def spied(self: RecordFinder, data: bytes, end: int) -> list[int]:
         found = candidates(self, data, end)
         looked.append(len(found))
         return found
 
-    monkeypatch.setattr(NativeScanner, "_candidates", spied)
-    feed(NativeScanner(refs), b"RHR1\0\0\0\0" * 100_000, 1 << 16)
+    monkeypatch.setattr(RecordFinder, "_candidates", spied)
+    feed(finder(refs), b"RHR1\0\0\0\0" * 100_000, 1 << 16)
     assert sum(looked) == counted.calls == 0
     assert len(looked) <= 800_000 // (1 << 16) + 1
 
 
 def test_memory_is_that_of_one_record_and_one_block() -> None:
     data, refs = make([b"x" * 300_000])
-    scanner = NativeScanner(refs)
+    scanner = finder(refs)
     held = 0
     for at in range(0, len(data), 1000):
         scanner.feed(memoryview(data[at : at + 1000]))
@@ -171,22 +172,22 @@ def test_large_record_in_small_blocks_is_not_looked_at_again_with_each(
 ) -> None:
     data, refs = make([b"x" * 300_000])
     looked: list[int] = []
-    candidates = NativeScanner._candidates
+    candidates = RecordFinder._candidates
 
-    def spied(self: NativeScanner, block: bytes, end: int) -> list[int]:
+    def spied(self: RecordFinder, block: bytes, end: int) -> list[int]:
         looked.append(len(block))
         return candidates(self, block, end)
 
-    monkeypatch.setattr(NativeScanner, "_candidates", spied)
-    assert len(feed(NativeScanner(refs), data, 1000)) == 1
+    monkeypatch.setattr(RecordFinder, "_candidates", spied)
+    assert len(feed(finder(refs), data, 1000)) == 1
     assert sum(looked) < 2 * len(data)
 
 
 def test_digests_that_begin_alike_are_told_apart() -> None:
     data, refs = make()
     alike = attrs.evolve(refs[0], digest=refs[0].digest[:8] + bytes(24))
-    assert feed(NativeScanner([alike]), data, 64) == []
-    assert [n for n, _ in feed(NativeScanner([alike, refs[0]]), data, 64)] == [1]
+    assert feed(finder([alike]), data, 64) == []
+    assert [n for n, _ in feed(finder([alike, refs[0]]), data, 64)] == [1]
 
 
 def test_random_bytes_between_records() -> None:
@@ -200,5 +201,5 @@ def test_random_bytes_between_records() -> None:
         for number in order
     )
     for block in (40, 1000, 100_000):
-        assert [number for number, _ in feed(NativeScanner(refs), mixed, block)] == order
+        assert [number for number, _ in feed(finder(refs), mixed, block)] == order
     assert np.array_equal(sorted(order), range(50))

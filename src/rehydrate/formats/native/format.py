@@ -10,8 +10,9 @@ from rehydrate.errors import CorruptMetadataError
 from rehydrate.formats.native.container import container_path
 from rehydrate.formats.native.layout import KIND_CHUNK, KIND_STREAM_MAP, RECORD_SIZE
 from rehydrate.formats.native.record import NativeDecoder
-from rehydrate.formats.native.repair import NativeScanner, repair
+from rehydrate.formats.native.repair import finder, repair
 from rehydrate.formats.native.stub import decode_stubs, store_key
+from rehydrate.formats.scan import RecordFinder
 from rehydrate.formats.walk import DATA, Limits, RecordDecoder, RecordRef, StubTable, Walk
 from rehydrate.values import ReadableBuffer, StorePath
 
@@ -73,10 +74,10 @@ class NativeFormat:
         """Return the repair walk of a record."""
         return repair(ref)
 
-    def scanner(self, path: StorePath, wanted: Sequence[RecordRef]) -> NativeScanner:
+    def scanner(self, path: StorePath, wanted: Sequence[RecordRef]) -> RecordFinder:
         """Return a scanner; a native container is walked the same way whatever its path."""
         del path
-        return NativeScanner(wanted)
+        return finder(wanted)
 
 
 NATIVE = NativeFormat()

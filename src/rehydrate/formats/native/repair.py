@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
-
 from rehydrate.errors import CorruptMetadataError, FormatError
 from rehydrate.formats.native.container import (
     ContainerHeader,
@@ -22,9 +20,9 @@ from rehydrate.formats.native.layout import (
     RECORD_SIZE,
     TOMBSTONE_CHECKED,
     TOMBSTONE_ENTRY,
-    align,
 )
 from rehydrate.formats.native.record import NativeDecoder, place_check
+from rehydrate.formats.scan import RecordFinder, RecordShape
 from rehydrate.formats.walk import (
     DATA,
     Answer,
@@ -36,18 +34,13 @@ from rehydrate.formats.walk import (
 )
 from rehydrate.values import MAX_OFFSET, StorePath
 
-__all__ = ["NativeScanner", "repair"]
+__all__ = ["finder", "repair"]
 
 # How far behind the place of the reference a record walk looks: a container is sealed soon after
 # its capacity, and a record is at most 64 MiB.
 _SCAN_SLACK: Final = 128 << 20
 _MOST_GENERATIONS: Final = 8
 """A listing may be wrong or hostile, and each generation costs a walk of a whole container."""
-_MOST_TRIES: Final = 8
-"""Records that claim to be the wanted one, are whole, and have other bytes."""
-_WORD: Final = np.dtype("<u8")
-_MAGIC: Final = np.uint64(int.from_bytes(RECORD_MAGIC, "little"))
-_MAGIC_BITS: Final = np.uint64(0xFFFFFFFF)
 _DIGEST_WORD: Final = 3
 """The digest of a record header begins three words behind the magic."""
 
@@ -163,59 +156,22 @@ def _accept_anywhere(answer: Answer, ref: RecordRef) -> bytes | None:
     return _accept(answer, ref, RECORD.unpack_from(answer)[8])
 
 
-class NativeScanner:
-    """Finds records with a wanted digest, from the front of a container to its end.
+def _measure(data: bytes, place: int) -> tuple[tuple[bytes, int], int]:
+    fields = RECORD.unpack_from(data, place)
+    size = fields[1] + fields[9]
+    return (fields[11], size), size
 
-    Every aligned place with the magic of a record is looked at, so that a damaged header between
-    costs nothing but its own record. The record may have moved: only the digest decides. Records
-    that claim a wanted digest and do not have it are counted, and after some of them the reference
-    is given up, so that a container full of them costs neither time nor memory.
-    """
 
-    def __init__(self, wanted: Sequence[RecordRef]) -> None:
-        """Look for ``wanted``; answers carry positions in it."""
-        self._wanted: dict[tuple[bytes, int], list[tuple[int, RecordRef]]] = {}
-        for number, ref in enumerate(wanted):
-            self._wanted.setdefault((ref.digest, ref.length), []).append((number, ref))
-        self._tries = dict.fromkeys(self._wanted, _MOST_TRIES)
-        self._digest_starts = np.frombuffer(b"".join(ref.digest[:8] for ref in wanted), _WORD)
-        self._blocks: list[bytes] = []
-        self._held = 0
-        self._enough = RECORD_SIZE
+_SHAPE: Final = RecordShape(
+    magic=RECORD_MAGIC,
+    header_size=RECORD_SIZE,
+    digest_words=lambda words, places: words[places + _DIGEST_WORD],
+    measure=_measure,
+    key=lambda ref: (ref.digest, ref.length),
+    accept=lambda record, ref: _accept_anywhere(record, ref) is not None,
+)
 
-    def feed(self, block: memoryview) -> list[tuple[int, bytes]]:
-        """Take the next bytes; see :class:`RecordScanner`."""
-        self._blocks.append(bytes(block))
-        self._held += len(block)
-        if self._held < self._enough:
-            return []
-        data = b"".join(self._blocks)
-        found: list[tuple[int, bytes]] = []
-        # From here on a header may begin that is not whole yet.
-        end = keep = align(len(data) - RECORD_SIZE + 1)
-        self._enough = RECORD_SIZE
-        for position in self._candidates(data, end):
-            fields = RECORD.unpack_from(data, position)
-            key = fields[11], fields[1] + fields[9]
-            if not self._tries.get(key):
-                continue
-            if key[1] > len(data) - position:
-                keep, self._enough = position, key[1]
-                break
-            record = data[position : position + key[1]]
-            numbers = [
-                n for n, ref in self._wanted[key] if _accept_anywhere(record, ref) is not None
-            ]
-            found += [(number, record) for number in numbers]
-            self._tries[key] = 0 if numbers else self._tries[key] - 1
-        self._blocks = [data[keep:]]
-        self._held = len(data) - keep
-        return found
 
-    def _candidates(self, data: bytes, end: int) -> list[int]:
-        """Return the aligned places before ``end`` with a record's magic and a wanted digest."""
-        words = np.frombuffer(data, _WORD, len(data) // _WORD.itemsize)
-        places = np.flatnonzero((words[: end // _WORD.itemsize] & _MAGIC_BITS) == _MAGIC)
-        wanted = np.isin(words[places + _DIGEST_WORD], self._digest_starts)
-        starts: list[int] = (places[wanted] * _WORD.itemsize).tolist()
-        return starts
+def finder(wanted: Sequence[RecordRef]) -> RecordFinder:
+    """Return what finds records in a container that is fed from its first record on."""
+    return RecordFinder(_SHAPE, wanted)
