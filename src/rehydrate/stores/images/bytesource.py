@@ -17,9 +17,11 @@ from rehydrate.values import MAX_OFFSET
 
 __all__ = [
     "MAX_READ",
+    "PAGE",
     "ByteSource",
     "FileSource",
     "FileView",
+    "OverlaySource",
     "RowSource",
     "WindowSource",
     "check_range",
@@ -27,6 +29,8 @@ __all__ = [
 
 MAX_READ: Final = 1 << 30
 """Largest number of bytes of one read: more is taken for a hostile number, not for a wish."""
+PAGE: Final = 4096
+"""Bytes that an overlay replaces at once."""
 _READ_ONLY: Final = (
     os.O_RDONLY
     | getattr(os, "O_BINARY", 0)
@@ -263,6 +267,79 @@ class WindowSource:
 
     def close(self) -> None:
         """Do nothing: the source below belongs to somebody else."""
+
+
+class OverlaySource:
+    """A source with some pages replaced; the size may be larger than what lies below."""
+
+    def __init__(self, below: ByteSource, size: int, *, name: str) -> None:
+        """Start without any replaced page.
+
+        Args:
+            below: What is read elsewhere; closed with the overlay.
+            size: Size in bytes; bytes beyond ``below`` are zeros.
+            name: What it is called in messages.
+        """
+        self._below = below
+        self._size = size
+        self._name = name
+        self._pages: dict[int, bytes] = {}
+        self._zeros: list[tuple[int, int]] = []
+
+    @property
+    def size(self) -> int:
+        """Number of bytes."""
+        return self._size
+
+    def put(self, offset: int, page: bytes) -> None:
+        """Replace one page of 4096 bytes.
+
+        Args:
+            offset: Where it starts, a multiple of 4096.
+            page: The new bytes.
+        """
+        self._pages[offset] = page
+
+    def clear(self, offset: int, size: int) -> None:
+        """Make a range of whole pages zeros.
+
+        Args:
+            offset: Where it starts, a multiple of 4096.
+            size: Number of bytes, a multiple of 4096.
+        """
+        for place in [place for place in self._pages if offset <= place < offset + size]:
+            del self._pages[place]
+        self._zeros.append((offset, offset + size))
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return exactly ``size`` bytes; see :class:`ByteSource`.
+
+        Raises:
+            StoreReadError: See :class:`ByteSource`.
+        """
+        check_range(self._name, self._size, offset, size)
+        end = offset + size
+        there = max(min(end, self._below.size) - offset, 0)
+        data = bytearray(self._below.read(offset, there) if there else b"")
+        data += bytes(size - there)
+        for start, stop in self._zeros:
+            low, high = max(start, offset), min(stop, end)
+            if low < high:
+                data[low - offset : high - offset] = bytes(high - low)
+        for place in self._touched(offset, end):
+            low, high = max(place, offset), min(place + PAGE, end)
+            data[low - offset : high - offset] = self._pages[place][low - place : high - place]
+        return bytes(data)
+
+    def _touched(self, offset: int, end: int) -> list[int]:
+        first = offset - offset % PAGE
+        if (end - first) // PAGE < len(self._pages):
+            return [place for place in range(first, end, PAGE) if place in self._pages]
+        return [place for place in self._pages if first <= place < end]
+
+    def close(self) -> None:
+        """Close what lies below."""
+        self._below.close()
 
 
 class FileView:

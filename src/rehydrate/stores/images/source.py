@@ -9,7 +9,19 @@ from typing import Self
 
 import attrs
 
-from rehydrate.stores.images.bytesource import ByteSource, FileSource
+from rehydrate.errors import UnsupportedFormatError
+from rehydrate.stores.images.beside import file_beside, open_parts
+from rehydrate.stores.images.bytesource import ByteSource
+from rehydrate.stores.images.layers import (
+    MAX_CHAIN,
+    Layer,
+    layer_of,
+    open_ewf,
+    open_vhd,
+    open_vmdk,
+)
+from rehydrate.stores.images.qcow import open_qcow
+from rehydrate.stores.images.vhdx import open_vhdx
 
 __all__ = ["ByteSource", "OpenedImage", "open_image"]
 
@@ -45,11 +57,55 @@ class OpenedImage:
 def open_image(path: Path) -> OpenedImage:
     """Open an image for reading.
 
+    Files that an image names (parents, backing files, extents) are looked for beside it, by the
+    last name of the path that it gives, and nowhere else.
+
     Args:
-        path: The image; of a split one its first part.
+        path: The image; of a split or segmented one its first part, of a VMDK the descriptor.
 
     Raises:
         ContainerNotFoundError: The file, or one that belongs to it, is missing.
-        StoreReadError: It cannot be read.
+        UnsupportedFormatError: It is of a kind, version or variant that is not read.
+        CorruptMetadataError: The layer contradicts itself, or a parent was changed since
+            (code ``"image.parent-changed"``).
+        StoreError: The layer needs a package that is not installed (code
+            ``"store.extra-missing"``); raw images and VHDX need none.
+        StoreReadError: A file cannot be read.
     """
-    return OpenedImage(source=FileSource(path), layer="raw", files=(path,))
+    return _open(path, depth=0)
+
+
+def _open(path: Path, *, depth: int, known_raw: bool = False) -> OpenedImage:
+    if depth > MAX_CHAIN:
+        raise UnsupportedFormatError(
+            f"{path} has more than {MAX_CHAIN} images above it", container=str(path)
+        )
+    file, files = open_parts(path)
+    try:
+        layer = Layer.RAW if known_raw else layer_of(path, file)
+        if layer == Layer.RAW:
+            kind = Layer.RAW if len(files) == 1 else Layer.SPLIT_RAW
+            return OpenedImage(source=file, layer=kind, files=files)
+        source, more = _open_layer(layer, path, file, depth)
+    except BaseException:
+        file.close()
+        raise
+    return OpenedImage(source=source, layer=layer, files=files + more)
+
+
+def _open_layer(
+    layer: str, path: Path, file: ByteSource, depth: int
+) -> tuple[ByteSource, tuple[Path, ...]]:
+    below: list[Path] = []
+
+    def open_below(named: str, form: str = "") -> ByteSource:
+        opened = _open(file_beside(path, named), depth=depth + 1, known_raw=form == "raw")
+        below.extend(opened.files)
+        return opened.source
+
+    if layer == Layer.VHDX:
+        return open_vhdx(path, file, open_below), tuple(below)
+    if layer == Layer.QCOW2:
+        return open_qcow(path, file, open_below), tuple(below)
+    with_library = {Layer.VHD: open_vhd, Layer.EWF: open_ewf, Layer.VMDK: open_vmdk}
+    return with_library[layer](path, file)

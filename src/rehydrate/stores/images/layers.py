@@ -1,0 +1,314 @@
+"""Which layer an image has, and the layers that a library reads alone: VHD, EWF and VMDK."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final, Protocol
+
+from rehydrate.errors import (
+    ContainerNotFoundError,
+    CorruptMetadataError,
+    UnsupportedFormatError,
+)
+from rehydrate.stores.images.beside import file_beside
+from rehydrate.stores.images.bindings import ForeignOpen, LibrarySource, NeedsPackage
+from rehydrate.stores.images.bytesource import ByteSource, FileSource, FileView
+from rehydrate.stores.images.qcow import SIGNATURE as QCOW_SIGNATURE
+from rehydrate.stores.images.vhdx import SIGNATURE as VHDX_SIGNATURE
+
+__all__ = ["MAX_CHAIN", "Layer", "layer_of", "open_ewf", "open_vhd", "open_vmdk"]
+
+MAX_CHAIN: Final = 32
+"""Most parents that an image may have, one below the other."""
+_VHD_COOKIE: Final = b"conectix"  # Microsoft, "Virtual Hard Disk Image Format Specification"
+_VHD_FOOTER: Final = 512
+_VHD_DIFFERENCING: Final = 4
+_EWF: Final = (b"EVF\x09\x0d\x0a\xff\x00", b"EVF2\x0d\x0a\x81\x00")
+_VMDK_SPARSE: Final = b"KDMV"
+_VMDK_COW: Final = b"COWD"
+_VMDK_TEXT: Final = b"# disk descriptorfile"
+_MOST_EXTENTS: Final = 4096
+_MOST_SEGMENTS: Final = 20_000
+_NO_PARENT: Final = 0xFFFFFFFF
+_VMDK_ZEROED_GRAINS: Final = 4  # flag "grain table entry 1 is a grain of zeros"
+_REFUSED: Final[Mapping[tuple[int, bytes], str]] = {
+    (0, b"AFF10\r\n\x00"): "an AFF image",
+    (0, b"LVF\x09\x0d\x0a\xff\x00"): "a logical evidence file (L01), which has files but no disk",
+    (0, b"LEF2\x0d\x0a\x81\x00"): "a logical evidence file (Lx01), which has files but no disk",
+    (0, b"MSWIM\x00\x00\x00"): "a WIM archive",
+    (0, b"PK\x03\x04"): "a ZIP archive; unpack it first",
+    (0, b"\x1f\x8b\x08"): "compressed by gzip; unpack it first",
+    (0, b"\xfd7zXZ\x00"): "compressed by xz; unpack it first",
+    (0, b"\x28\xb5\x2f\xfd"): "compressed by zstd; unpack it first",
+    (0, b"7z\xbc\xaf\x27\x1c"): "a 7z archive; unpack it first",
+    (0x40, b"\x7f\x10\xda\xbe"): "a VirtualBox VDI image",
+    (0, b"WithoutFreeSpace"): "a Parallels image",
+    (0, b"WithouFreSpacExt"): "a Parallels image",
+}
+"""Kinds that are known by name only: place and bytes of their signature."""
+
+
+class _Extent(Protocol):
+    def get_filename(self) -> str | None: ...
+
+
+class _Vmdk(Protocol):
+    """What :func:`_extent_names` asks a handle of the binding."""
+
+    def get_parent_content_identifier(self) -> int | None: ...
+    def get_parent_filename(self) -> str | None: ...
+    def get_number_of_extents(self) -> int: ...
+    def get_extent_descriptor(self, extent_index: int) -> _Extent: ...
+
+
+class Layer:
+    """Names of the layers, as :class:`~.source.OpenedImage` gives them."""
+
+    RAW: Final = "raw"
+    SPLIT_RAW: Final = "split raw"
+    VHD: Final = "vhd"
+    VHDX: Final = "vhdx"
+    EWF: Final = "ewf"
+    QCOW2: Final = "qcow2"
+    VMDK: Final = "vmdk"
+
+
+def layer_of(path: Path, file: ByteSource) -> str:
+    """Tell the layer by the first bytes, and by the last for a fixed VHD.
+
+    Args:
+        path: The file, for messages.
+        file: Its bytes.
+
+    Returns:
+        One of the names of :class:`Layer`; ``"raw"`` where nothing else is recognised.
+
+    Raises:
+        UnsupportedFormatError: It is a kind that is known, but not read.
+        StoreReadError: It cannot be read.
+    """
+    head = file.read(0, min(file.size, 512))
+    for (place, signature), what in _REFUSED.items():
+        if head[place : place + len(signature)] == signature:
+            raise UnsupportedFormatError(f"{path} is {what}", container=str(path))
+    starts = {
+        Layer.VHDX: (VHDX_SIGNATURE,),
+        Layer.VHD: (_VHD_COOKIE,),
+        Layer.EWF: _EWF,
+        Layer.QCOW2: (QCOW_SIGNATURE,),
+        Layer.VMDK: (_VMDK_SPARSE, _VMDK_COW),
+    }
+    for layer, signatures in starts.items():
+        if head.startswith(signatures):
+            return layer
+    if head.lstrip().lower().startswith(_VMDK_TEXT):
+        return Layer.VMDK
+    if file.size > _VHD_FOOTER and file.read(file.size - _VHD_FOOTER, 8) == _VHD_COOKIE:
+        return Layer.VHD
+    return Layer.RAW
+
+
+def open_vhd(path: Path, file: ByteSource) -> tuple[ByteSource, tuple[Path, ...]]:
+    """Open a VHD file; of a differencing one also its parents, which lie beside it.
+
+    Args:
+        path: The file.
+        file: Its bytes; closed with the result, but not if the call fails.
+
+    Returns:
+        The disk, and the paths of the parents.
+
+    Raises:
+        ContainerNotFoundError: A parent is missing.
+        CorruptMetadataError: It contradicts itself, or a parent was changed since.
+        UnsupportedFormatError: It is of a kind that is not known, or has too many parents.
+        StoreError: The binding is not installed, code ``"store.extra-missing"``.
+        StoreReadError: It cannot be read.
+    """
+    with NeedsPackage("libvhdi-python"):
+        import pyvhdi
+    first = file
+    chain: list[pyvhdi.file] = []
+    views: list[FileView] = []
+    parents: list[Path] = []
+    with ExitStack() as opened:
+        while True:
+            place, view, handle = (parents or [path])[-1], FileView(file), pyvhdi.file()
+            with ForeignOpen(str(place), Layer.VHD, [view]):
+                handle.open_file_object(view)
+                named = None
+                if handle.get_disk_type() == _VHD_DIFFERENCING:
+                    named = handle.get_parent_filename() or ""
+                if chain and handle.get_identifier() != chain[-1].get_parent_identifier():
+                    raise CorruptMetadataError(
+                        f"{place} was changed since, or is not the parent of {path}",
+                        code="image.parent-changed",
+                        container=str(place),
+                    )
+                if chain:
+                    chain[-1].set_parent(handle)
+            chain.append(handle)
+            views.append(view)
+            if named is None:
+                break
+            if len(parents) == MAX_CHAIN:
+                raise UnsupportedFormatError(f"{path} has more than {MAX_CHAIN} parents")
+            parents.append(file_beside(place, named))
+            file = FileSource(parents[-1])
+            opened.callback(file.close)
+        with ForeignOpen(str(path), Layer.VHD, views):
+            size = chain[0].get_media_size()
+        kept = opened.pop_all()
+    return (
+        LibrarySource(chain[0], size, name=str(path), views=views, closes=[*chain, first, kept]),
+        tuple(parents),
+    )
+
+
+def open_ewf(path: Path, file: ByteSource) -> tuple[ByteSource, tuple[Path, ...]]:
+    """Open an EWF image (E01, Ex01, S01) and its further segments, which lie beside it.
+
+    Args:
+        path: The first segment.
+        file: Its bytes; closed with the result, but not if the call fails.
+
+    Returns:
+        The disk, and the paths of the further segments.
+
+    Raises:
+        ContainerNotFoundError: A segment is missing.
+        CorruptMetadataError: A segment contradicts itself or the others.
+        StoreError: The binding is not installed, code ``"store.extra-missing"``.
+        StoreReadError: A segment cannot be read.
+    """
+    with NeedsPackage("libewf-python"):
+        import pyewf
+    name = str(path)
+    with ForeignOpen(name, Layer.EWF, []):
+        found = [Path(each) for each in pyewf.glob(name)]
+    if not found or found[0].name != path.name or len(found) > _MOST_SEGMENTS:
+        raise ContainerNotFoundError(
+            f"{path} is not the first segment of an image; name the first one", container=name
+        )
+    with ExitStack() as opened:
+        segments: list[ByteSource] = [file]
+        for segment in found[1:]:
+            extra = FileSource(segment)
+            opened.callback(extra.close)
+            segments.append(extra)
+        _refuse_lost_segments(found, segments)
+        views = [FileView(segment) for segment in segments]
+        handle = pyewf.handle()
+        with ForeignOpen(name, Layer.EWF, views):
+            handle.open_file_objects(views)
+            size = handle.get_media_size()
+        kept = opened.pop_all()
+    source = LibrarySource(handle, size, name=name, views=views, closes=[handle, file, kept])
+    return source, tuple(found[1:])
+
+
+def _refuse_lost_segments(paths: list[Path], segments: list[ByteSource]) -> None:
+    """Look at the last section of each segment: only that of the last one may say "done".
+
+    Otherwise the library takes a lost tail for a disk that ends there, or for zeros.
+
+    Raises:
+        ContainerNotFoundError: A segment after the last one is missing.
+        CorruptMetadataError: A segment is cut off, or there are more than there should be.
+    """
+    for path, segment in zip(paths, segments, strict=True):
+        version_2 = segment.read(0, min(segment.size, len(_EWF[1]))) == _EWF[1]
+        length = 64 if version_2 else 76
+        tail = segment.read(segment.size - length, length) if segment.size >= length else b""
+        kind = tail[:16].rstrip(b"\0")
+        if version_2:
+            kind = {13: b"next", 15: b"done"}.get(int.from_bytes(tail[:4], "little"), b"")
+        wanted = b"done" if path is paths[-1] else b"next"
+        if kind == b"next" and wanted == b"done":
+            raise ContainerNotFoundError(
+                f"the segment after {path} is missing", container=str(path)
+            )
+        if kind != wanted:
+            raise CorruptMetadataError(
+                f"{path} is cut off, or not a segment of this image", container=str(path)
+            )
+
+
+def open_vmdk(path: Path, file: ByteSource) -> tuple[ByteSource, tuple[Path, ...]]:
+    """Open a VMDK image and its extents, which lie beside it.
+
+    Args:
+        path: The descriptor, or the only file of the image.
+        file: Its bytes; closed with the result, but not if the call fails.
+
+    Returns:
+        The disk, and the paths of the extents that are files of their own.
+
+    Raises:
+        ContainerNotFoundError: An extent is missing.
+        CorruptMetadataError: The descriptor or an extent contradicts itself.
+        UnsupportedFormatError: It is a snapshot on top of another image, or has zeroed grains, or
+            names devices.
+        StoreError: The binding is not installed, code ``"store.extra-missing"``.
+        StoreReadError: A file cannot be read.
+    """
+    with NeedsPackage("libvmdk-python"):
+        import pyvmdk
+    name = str(path)
+    view = FileView(file)
+    handle = pyvmdk.handle()
+    embedded = file.read(0, 4) == _VMDK_SPARSE
+    with ForeignOpen(name, Layer.VMDK, [view]):
+        handle.open_file_object(view)
+        size = handle.get_media_size()
+        named = _extent_names(handle, name)
+    with ExitStack() as opened:
+        extents: list[ByteSource] = []
+        paths: list[Path] = []
+        if embedded and len(named) == 1:
+            extents.append(file)  # whatever it was called when it was made
+            named = []
+        for each in named:
+            paths.append(file_beside(path, each))
+            extra = FileSource(paths[-1])
+            opened.callback(extra.close)
+            extents.append(extra)
+        for extent in extents:
+            _refuse_zeroed_grains(extent, name)
+        views = [view, *(FileView(extent) for extent in extents)]
+        with ForeignOpen(name, Layer.VMDK, views):
+            handle.open_extent_data_files_as_file_objects(views[1:])
+        kept = opened.pop_all()
+    source = LibrarySource(handle, size, name=name, views=views, closes=[handle, file, kept])
+    return source, tuple(paths)
+
+
+def _extent_names(handle: _Vmdk, name: str) -> list[str]:
+    """Return the file names of the extents, in order.
+
+    Raises:
+        UnsupportedFormatError: See :func:`open_vmdk`.
+    """
+    if handle.get_parent_content_identifier() not in {None, _NO_PARENT}:
+        raise UnsupportedFormatError(
+            f"{name} is a VMDK snapshot on top of {handle.get_parent_filename()!r}; "
+            "consolidate it first",
+            container=name,
+        )
+    count = handle.get_number_of_extents()
+    if not 0 < count <= _MOST_EXTENTS:
+        raise CorruptMetadataError(f"{name} has {count} extents", container=name)
+    named = [handle.get_extent_descriptor(index).get_filename() for index in range(count)]
+    if any(not each for each in named):
+        raise UnsupportedFormatError(f"{name} has an extent without a file", container=name)
+    return [each for each in named if each]
+
+
+def _refuse_zeroed_grains(extent: ByteSource, name: str) -> None:
+    """Refuse what the library reads wrongly: it takes entry 1, a grain of zeros, for an address."""
+    head = extent.read(0, min(extent.size, 12))
+    flags = int.from_bytes(head[8:12], "little")
+    if head[:4] == _VMDK_SPARSE and flags & _VMDK_ZEROED_GRAINS:
+        raise UnsupportedFormatError(
+            f"{name} has zeroed grains; qemu-img convert makes a copy without", container=name
+        )
