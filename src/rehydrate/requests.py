@@ -115,6 +115,8 @@ class FileMetadata:
         uid: Owner number.
         gid: Group number.
         xattrs: Extended attributes, ``(name, value)``; ``None`` = those of the stub.
+        left_out: Names of metadata that the source has and that this cannot carry; they are listed
+            in :attr:`FileResult.metadata_lost <rehydrate.FileResult>` of a restored file.
     """
 
     mode: int | None = None
@@ -122,6 +124,7 @@ class FileMetadata:
     uid: int | None = None
     gid: int | None = None
     xattrs: tuple[tuple[bytes, bytes], ...] | None = None
+    left_out: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -167,6 +170,8 @@ class RestoreRequest:
         own_data: The stub's own allocated ranges: ``None`` = unknown, ``()`` = known to be none.
         replaces: What must stand at the target when the file is published, else it fails with
             :class:`~rehydrate.TargetChangedError`; ``None`` = no matter what.
+        link_group: Equal and not 0 for requests that are names of one file (hard links), where the
+            stub does not say so itself; they become names of one file again.
     """
 
     stub: bytes
@@ -175,6 +180,7 @@ class RestoreRequest:
     metadata: FileMetadata | None = None
     own_data: Sequence[OwnExtent] | None = None
     replaces: TargetIdentity | None = None
+    link_group: int = 0
 
 
 @attrs.frozen(kw_only=True)

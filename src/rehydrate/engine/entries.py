@@ -64,7 +64,7 @@ def sort_entries(
         _apply_recall(stubs, indexes, requests, options, outcome=outcome, has_recall=has_recall)
     decided = set(indexes).difference(outcome.alive(indexes))
     kinds = stubs.kind.tolist()
-    groups = stubs.link_group.tolist()
+    groups = _link_groups(stubs, indexes, requests)
     files: list[int] = []
     first_of_group: dict[int, int] = {}
     further: dict[int, int] = {}
@@ -90,6 +90,14 @@ def sort_entries(
     owners = np.array(indexes, np.int64)[chosen]
     table = _file_table(stubs, chosen, owners, requests, frozenset(further.values()))
     return Entries(chosen, owners, table, directories, symlinks, further)
+
+
+def _link_groups(stubs: StubTable, indexes: Sequence[int], requests: Requests) -> list[int]:
+    """Return the link group of each stub: what the request says, else what the stub says."""
+    groups: list[int] = stubs.link_group.tolist()
+    if not requests.link_groups:
+        return groups
+    return [requests.link_groups.get(i, g) for i, g in zip(indexes, groups, strict=True)]
 
 
 def _file_table(
@@ -152,11 +160,15 @@ def _apply_recall(
     """Refuse stubs that may hold newer data than the chunk store, unless told otherwise."""
     for position, index in enumerate(indexes):
         known = index in requests.own_data
-        size = requests.sizes.get(index, 0)
-        sign = bool(stubs.recall_sign[position]) or size > int(stubs.size[position])
+        size = requests.sizes.get(index, int(stubs.size[position]))
+        sign = bool(stubs.recall_sign[position]) or size != int(stubs.size[position])
         if outcome.is_decided(index) or stubs.kind[position] != FILE:
             continue
         if known:
+            if size < int(stubs.size[position]) and options.recall is Recall.REFUSE:
+                what = f"the file was cut to {size} bytes; its stream map ends behind that"
+                outcome.fail(index, RequestError(what, code="recall.truncated"))
+                continue
             end = max((own.extent.end for own in requests.own_data[index]), default=0)
             if end > max(size, int(stubs.size[position])):
                 what = f"the stub's own data end at {end}, behind the end of the file"

@@ -1,6 +1,6 @@
 """The outcome of every request while a job runs: columns, and events for the observer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -26,8 +26,20 @@ class Outcome:
         notices: Things said once.
     """
 
-    def __init__(self, targets: Sequence[bytes], observer: ObserverCalls) -> None:
-        """Start with nothing decided."""
+    def __init__(
+        self,
+        targets: Sequence[bytes],
+        observer: ObserverCalls,
+        left_out: Mapping[int, tuple[str, ...]] | None = None,
+    ) -> None:
+        """Start with nothing decided.
+
+        Args:
+            targets: Relative target paths.
+            observer: Is told what is decided.
+            left_out: Metadata that requests could not carry, by request.
+        """
+        self._left_out = {} if left_out is None else left_out
         count = len(targets)
         self.targets = targets
         self._statuses = np.zeros(count, np.uint8)
@@ -122,6 +134,9 @@ class Outcome:
 
     def report(self, counters: ReadCounters) -> RestoreReport:
         """Return the report; what is undecided by now counts as failed by a fault of ours."""
+        for index, names in self._left_out.items():
+            if self._statuses[index] in (FileStatus.RESTORED, FileStatus.STORE_VERSION):
+                self._lost[index] = (*self._lost.get(index, ()), *names)
         return RestoreReport(
             targets=self.targets,
             statuses=self._statuses,

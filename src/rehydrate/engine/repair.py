@@ -1,6 +1,7 @@
 """Repair rounds: all walks of a phase go on together, at most four rounds."""
 
 import functools
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -32,6 +33,8 @@ from rehydrate.values import StorePath
 __all__ = ["repair"]
 
 _MOST_ROUNDS: Final = 4
+_MOST_STEPS: Final = 2 * _MOST_ROUNDS
+"""Steps that only list folders are no rounds, but there is an end to them, too."""
 # Small pieces, as a store may refuse a read that reaches beyond the end of the container.
 _SCAN_PIECE: Final = 256 << 10
 
@@ -56,50 +59,61 @@ def repair(
         The needs that stay lost, with their first error.
     """
     containers.second_chance()
-    lost = dict(failed)
-    walks: dict[int, Walk] = {need: records.format.repair(records.ref(need)) for need in lost}
-    answers: dict[int, Sequence[Answer] | None] = dict.fromkeys(walks)
+    walks = _Walks(records, sink, failed)
     # What a vendor calls not retryable is not asked twice, neither at its place nor by a walk.
     denied: dict[Request | tuple[StorePath, RecordRef], RestoreError] = {}
     for need, error in failed.items():
         if isinstance(error, StoreError) and not error.retryable:
             path, ref = records.path(need), records.ref(need)
             denied[Read(path, ref.offset, ref.length)] = denied[path, ref] = error
-    for number in range(_MOST_ROUNDS + 1):
-        wanted = _advance(walks, answers, lost, sink)
-        if not wanted or number == _MOST_ROUNDS:
-            break
-        answered = _RepairRound(session, records.format, containers, denied).run(
-            {request for requests in wanted.values() for request in requests}
+    rounds = 0
+    for _ in range(_MOST_STEPS):
+        wanted = walks.take_wanted()
+        reads = any(
+            type(request) is not ListFolder for asked in wanted.values() for request in asked
         )
-        answers = {
-            need: [answered[request] for request in requests] for need, requests in wanted.items()
-        }
-    for walk in walks.values():
-        walk.close()
-    return lost
+        if not wanted or (reads and rounds == _MOST_ROUNDS):
+            break
+        rounds += reads
+        _RepairRound(session, records.format, containers, denied, walks).run(wanted)
+    return walks.close()
 
 
-def _advance(
-    walks: dict[int, Walk],
-    answers: Mapping[int, Sequence[Answer] | None],
-    lost: dict[int, RestoreError],
-    sink: Sink,
-) -> dict[int, Sequence[Request]]:
-    """Send each walk its answers and collect what it asks next; drop those that end."""
-    wanted: dict[int, Sequence[Request]] = {}
-    for need, walk in list(walks.items()):
-        answer = answers.get(need)
+class _Walks:
+    """The walks of a phase: each is sent its answers and asks for more, until it ends."""
+
+    def __init__(self, records: Records, sink: Sink, failed: Mapping[int, RestoreError]) -> None:
+        self._sink = sink
+        self._lost = dict(failed)
+        self._wanted: dict[int, Sequence[Request]] = {}
+        self._walks: dict[int, Walk] = {}
+        for need in failed:
+            self._walks[need] = records.format.repair(records.ref(need))
+            self.send(need, None)
+
+    def take_wanted(self) -> dict[int, Sequence[Request]]:
+        """Return what each walk asks for next."""
+        wanted, self._wanted = self._wanted, {}
+        return wanted
+
+    def send(self, need: int, answers: Sequence[Answer] | None) -> None:
+        """Send a walk its answers; keep what it asks next, or the record that it found."""
+        walk = self._walks[need]
         try:
-            wanted[need] = next(walk) if answer is None else walk.send(answer)
+            self._wanted[need] = next(walk) if answers is None else walk.send(answers)
         except StopIteration as end:
-            taker = sink.open(np.array([need], np.int64))
+            taker = self._sink.open(np.array([need], np.int64))
             taker.put(0, end.value)
             taker.close()
-            del walks[need], lost[need]
+            del self._walks[need], self._lost[need]
         except FormatError:
-            del walks[need]
-    return wanted
+            del self._walks[need]
+
+    def close(self) -> dict[int, RestoreError]:
+        """Close all walks; return the needs that stay lost, with their first error."""
+        for walk in self._walks.values():
+            walk.close()
+        return self._lost
 
 
 @attrs.frozen
@@ -123,9 +137,10 @@ class _RepairRound:
         form: StoreFormat,
         containers: Containers,
         denied: Mapping[Request | tuple[StorePath, RecordRef], RestoreError],
+        walks: _Walks,
     ) -> None:
         self._session, self._format, self._containers = session, form, containers
-        self._denied = denied
+        self._denied, self._walks = denied, walks
         self._answers: dict[Request, Answer] = {}
         self._scanners: dict[StorePath, tuple[RecordScanner, list[Scan]]] = {}
         self._scan_next: dict[StorePath, int] = {}
@@ -133,20 +148,45 @@ class _RepairRound:
         self._partial: dict[int, bytearray] = {}
         self._saved: set[Request] = set()
 
-    def run(self, requests: "set[Request]") -> dict[Request, Answer]:
-        """Make one round of reads.
+    def run(self, wanted: Mapping[int, Sequence[Request]]) -> None:
+        """Make one round of reads, and send each walk its answers as soon as it has them all.
 
-        Returns:
-            An answer for each request.
+        Args:
+            wanted: What each walk asks for, by need.
         """
-        folders = [request for request in requests if isinstance(request, ListFolder)]
+        self._asked = dict(wanted)
+        self._askers: defaultdict[Request, list[int]] = defaultdict(list)
+        for need, requests in wanted.items():
+            for request in dict.fromkeys(requests):
+                self._askers[request].append(need)
+        self._users = {request: len(needs) for request, needs in self._askers.items()}
+        self._missing = {need: len(set(requests)) for need, requests in wanted.items()}
+        folders = [request for request in self._askers if isinstance(request, ListFolder)]
         for folder in sorted(folders, key=lambda request: request.folder):
             listing = functools.partial(self._session.calls.list_folder, folder.folder)
             self._answers[folder] = self._session.on_store_thread(listing)
-        wants = self._wants(requests)
+            self._complete(folder)
+        wants = self._wants(set(self._askers))
         if wants:
             self._read(wants)
-        return {request: self._answers.get(request) for request in requests}
+        for need in list(self._asked):
+            self._send(need)
+
+    def _complete(self, request: Request) -> None:
+        """Note that the answer to a request is whole; records must not pile up in memory."""
+        for need in self._askers[request]:
+            self._missing[need] -= 1
+            if not self._missing[need]:
+                self._send(need)
+
+    def _send(self, need: int) -> None:
+        requests = self._asked.pop(need)
+        answers = [self._answers.get(request) for request in requests]
+        for request in set(requests):
+            self._users[request] -= 1
+            if not self._users[request]:
+                self._answers.pop(request, None)
+        self._walks.send(need, answers)
 
     def _wants(self, requests: "set[Request]") -> list[_Want]:
         wants: list[_Want] = []
@@ -260,6 +300,10 @@ class _RepairRound:
             request = self._wanted[want].request
             if isinstance(request, Scan):
                 self._feed(self._wanted[want].path, self._wanted[want].offset + at, piece)
+                continue
+            if size == self._wanted[want].size:
+                self._answers[request] = bytes(piece)
+                self._complete(request)
                 continue
             whole = self._partial.setdefault(want, bytearray(self._wanted[want].size))
             whole[at : at + size] = piece

@@ -86,7 +86,8 @@ def restore_files(
     """
     calls = ObserverCalls(observer)
     taken = take_requests(requests, portable_names=options.portable_names)
-    outcome = Outcome(taken.targets, calls)
+    left_out = {i: given.left_out for i, given in taken.metadata.items() if given.left_out}
+    outcome = Outcome(taken.targets, calls, left_out)
     _refuse_unsafe(taken, outcome, options)
     groups, others = group_by_store(taken.stubs)
     for index in others:

@@ -23,6 +23,7 @@ class Requests:
         metadata: Metadata of the request, where given.
         own_data: Own ranges of the stub, where known.
         replaces: What must stand at the target, where it matters.
+        link_groups: Names of one file, where the stubs do not say so.
     """
 
     stubs: Sequence[bytes]
@@ -31,6 +32,7 @@ class Requests:
     metadata: Mapping[int, FileMetadata]
     own_data: Mapping[int, Sequence[OwnExtent]]
     replaces: Mapping[int, TargetIdentity]
+    link_groups: Mapping[int, int]
 
 
 def take_requests(requests: Iterable[RestoreRequest], *, portable_names: bool) -> Requests:
@@ -56,6 +58,9 @@ def take_requests(requests: Iterable[RestoreRequest], *, portable_names: bool) -
         },
         replaces={
             i: request.replaces for i, request in enumerate(taken) if request.replaces is not None
+        },
+        link_groups={
+            i: request.link_group for i, request in enumerate(taken) if request.link_group
         },
     )
     _refuse_same_targets(found.targets, portable_names=portable_names)

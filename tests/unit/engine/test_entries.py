@@ -138,12 +138,22 @@ def test_unknown_without_a_sign_is_unchecked_where_stubs_can_hold_data(world: Wo
     assert sort(requests, has_recall=False)[1].unchecked == set()
 
 
-def test_size_beyond_the_map_is_a_sign(world: World) -> None:
-    requests = [attrs.evolve(world.requests[0], size=101), attrs.evolve(world.requests[1], size=99)]
+def test_size_that_is_not_that_of_the_map_is_a_sign(world: World) -> None:
+    first, second, third = world.requests
+    requests = [attrs.evolve(first, size=101), attrs.evolve(second, size=99), third]
     entries, outcome = sort(requests)
-    assert entries.files.tolist() == [1]
-    assert outcome.status(0) == FileStatus.FAILED
+    assert entries.files.tolist() == [2]
+    assert outcome.status(0) == outcome.status(1) == FileStatus.FAILED
     assert entries.table.size.tolist() == [100]
+
+
+def test_file_that_was_cut_is_refused_although_its_own_data_are_known(world: World) -> None:
+    requests = [attrs.evolve(world.requests[0], size=99, own_data=())]
+    _, outcome = sort(requests)
+    assert outcome.first_error is not None
+    assert outcome.first_error.code == "recall.truncated"
+    entries, _ = sort(requests, recall=Recall.IGNORE)
+    assert entries.files.tolist() == [0]
 
 
 def test_asked_to_ignore_it_takes_the_version_of_the_store(world: World) -> None:
