@@ -5,11 +5,12 @@ from typing import Final, NamedTuple
 
 from rehydrate.formats.native.format import NATIVE
 from rehydrate.formats.walk import StoreFormat
+from rehydrate.formats.windows.format import WINDOWS
 from rehydrate.values import StoreId
 
 __all__ = ["FORMATS", "StubOwner", "format_of", "owner_of"]
 
-FORMATS: Final[tuple[StoreFormat, ...]] = (NATIVE,)
+FORMATS: Final[tuple[StoreFormat, ...]] = (NATIVE, WINDOWS)
 """All formats that are known, in the order in which they are asked."""
 
 

@@ -10,6 +10,7 @@ from rehydrate.formats.native import layout
 from rehydrate.formats.native.format import NATIVE
 from rehydrate.formats.native.stub import NativeStub, encode_stub
 from rehydrate.formats.walk import DATA, STREAM, Limits
+from rehydrate.formats.windows.format import WINDOWS
 from tests.spec.small_store import STORE, ContainerWriter, hole_row, make_store, zero_row
 
 
@@ -30,7 +31,7 @@ def test_owner_of_a_stub() -> None:
 
 
 def test_formats_are_found_by_name() -> None:
-    assert FORMATS == (NATIVE,)
+    assert FORMATS == (NATIVE, WINDOWS)
     assert format_of(StubOwner("native", bytes(16))) is NATIVE
     with pytest.raises(KeyError):
         format_of(StubOwner("other", bytes(16)))

@@ -1,0 +1,1 @@
+"""The Windows Server deduplication store format: bytes only."""
