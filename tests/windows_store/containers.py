@@ -97,6 +97,7 @@ class Container:
         spots: Its records by LocalId, paddings not among them.
         next_local_id: That of the next record.
         begin: Where the first record is: 5000 if the tables have a page each.
+        appended: LastAppendTime of the next run, as FILETIME.
     """
 
     def __init__(
@@ -127,7 +128,7 @@ class Container:
         self.begin = TABLE_AT + 2 * table_size(entries)
         self.image.append(bytes(self.begin))
         self.redirect(())
-        self._appended = appended
+        self.appended = appended
         self._sequence = 0
         self._sealed_size = 0
 
@@ -211,13 +212,13 @@ class Container:
             chunk_count=len(self.spots),
             next_local_id=self.next_local_id,
             valid_length=self.image.size,
-            appended=self._appended,
+            appended=self.appended,
             backup_at=self.backup_at,
         )
         older = self.image.read(PAGE, len(header)) if self._sequence > 1 else header
         for at, copy in ((0, older), (PAGE, header), (2 * PAGE, header)):
             self.image.patch(at, copy)
-        self._appended += SECOND
+        self.appended += SECOND
         self._sealed_size = self.image.size
 
     def preallocate(self, size: int) -> None:
@@ -245,7 +246,7 @@ class Container:
             generation,
             entries=len(order),
             next_local_id=self.next_local_id,
-            appended=self._appended,
+            appended=self.appended,
         )
         if lead:
             moved.end_run(moved.begin + lead * PAGE)

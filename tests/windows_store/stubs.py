@@ -171,7 +171,12 @@ def stub_2_1(
 
 
 def property_block(
-    magic: bytes, elements: Sequence[Element], *, order: Sequence[int] = (), flags: int = 0
+    magic: bytes,
+    elements: Sequence[Element],
+    *,
+    order: Sequence[int] = (),
+    flags: int = 0,
+    align: int = 1,
 ) -> bytes:
     """Return a property block with its CRC-32.
 
@@ -180,6 +185,7 @@ def property_block(
         elements: Type and value of each.
         order: In which order the values are written; empty is that of the elements.
         flags: 0, and 2 in blocks of Cloud Files.
+        align: Where values begin; 4 in blocks of Cloud Files.
     """
     at = 0x10 + len(elements) * _ELEMENT.size
     table = [bytes(_ELEMENT.size)] * len(elements)
@@ -188,8 +194,8 @@ def property_block(
         kind, value = elements[index]
         if kind:
             table[index] = _ELEMENT.pack(kind, len(value), at)
-            at += len(value)
-            values.append(value)
+            values.append(value.ljust(-(-len(value) // align) * align, b"\0"))
+            at += len(values[-1])
     body = struct.pack("<IHH", at, flags, len(elements)) + b"".join(table) + b"".join(values)
     return magic + struct.pack("<I", crc32(body)) + body
 
