@@ -6,7 +6,6 @@ make them raise nearly anything.
 
 import threading
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Final, Protocol, Self
 
@@ -141,7 +140,6 @@ class LibrarySource:
         name: str,
         views: Sequence[FileView] = (),
         closes: Sequence[_Closes] = (),
-        lock: AbstractContextManager[bool] | None = None,
     ) -> None:
         """Take the handle over.
 
@@ -151,7 +149,6 @@ class LibrarySource:
             name: The image, for messages.
             views: The file objects that the library reads.
             closes: What to close, in this order, when the source is closed.
-            lock: Shared with other sources of the same libyal object; an own one by default.
 
         Raises:
             CorruptMetadataError: ``size`` is no possible size.
@@ -163,7 +160,7 @@ class LibrarySource:
         self._name = name
         self._views = views
         self._closes = tuple(closes)
-        self._lock = lock or threading.Lock()
+        self._lock = threading.Lock()
         self._closed = False
 
     def __enter__(self) -> Self:
