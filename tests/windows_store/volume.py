@@ -9,6 +9,7 @@
     partitioned(folder / "volume.img", folder / "disk.img", scheme="gpt")
 """
 
+import ctypes
 import os
 import select
 import shutil
@@ -36,6 +37,7 @@ __all__ = [
     "ntfs_image",
     "ntfs_mounted",
     "partitioned",
+    "reparse_data",
 ]
 
 ARCHIVE: Final = 0x20
@@ -201,6 +203,23 @@ def ntfs_mounted(image: Path, *options: str) -> Iterator[Path]:
             _unmount(root)
     finally:
         root.rmdir()
+
+
+def reparse_data(path: Path) -> bytes:
+    """Return the reparse buffer of a path in a mounted volume.
+
+    `os.getxattr` cannot: it tries 128 bytes first, and ntfs-3g says EIO, not ERANGE, to a buffer
+    that is too small.
+
+    Raises:
+        OSError: There is none.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    buffer = ctypes.create_string_buffer(16 << 10)
+    size = libc.lgetxattr(os.fsencode(path), REPARSE.encode(), buffer, len(buffer))
+    if size < 0:
+        raise OSError(ctypes.get_errno(), "no reparse data", str(path))
+    return buffer.raw[:size]
 
 
 def partitioned(volume: Path, disk: Path, *, scheme: str = "gpt", before: int = 0) -> int:
