@@ -42,6 +42,9 @@ XPRESS_HUFFMAN: Final = 3
 MAX_SIZE: Final = 2**31 - 1
 """Largest size that every decoder can be asked for."""
 
+SPARSE: Final = 256
+"""Above this ratio there are only a few long matches, which the reference copies faster."""
+
 REFUSALS: Final = (OSError, ValueError, MemoryError, RuntimeError)
 """What a fast decoder raises for bytes that it does not like."""
 
@@ -84,7 +87,7 @@ def decompress(method: int, data: ReadableBuffer, size: int) -> bytes | bytearra
     source = bytes(data)
     fast = _fast()
     decoder = None if fast is None else fast.decoders.get(method)
-    if decoder is None or not 0 < size <= MAX_SIZE:
+    if decoder is None or not 0 < size <= min(MAX_SIZE, SPARSE * len(source)):
         return decompress_strictly(method, source, size)
     try:
         out = decoder(source, size)

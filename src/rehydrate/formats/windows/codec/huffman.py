@@ -8,8 +8,8 @@ lengths are whole bytes between the words, so words must be taken exactly when t
 at the start of a block, one more as soon as fewer than 16 bits are in hand.
 
 A match may cross the end of its block; the next block then starts behind it. The end mark is
-symbol 256 when the output is complete. What may follow the last byte: nothing, or the end mark, in
-the same block or (after a full block) in one of its own. Anything else is damage.
+symbol 256 when the output is complete. What may follow the last byte: zero bits up to the end of
+the words, or the end mark, in the same block or in one of its own. Anything else is damage.
 """
 
 from typing import Final
@@ -203,11 +203,17 @@ def _close(source: bytes, bits: _Bits | None, size: int) -> None:
         size: Size of the chunk.
     """
     end = len(source)
-    pos = 0 if bits is None else bits.pos
-    if pos == end or (bits is not None and _behind_mark(bits) == end):
+    pos = 0
+    if bits is not None:
+        pos = bits.pos
+        in_hand = bits.held & (1 << bits.spare + LONGEST_CODE) - 1
+        if _behind_mark(bits) == end or (pos == end and not in_hand):
+            return
+    elif not end:
         return
     if end - pos != MARK_BLOCK or _behind_mark(_open(source, pos, size)) != end:
-        raise damaged("XPRESS Huffman", f"{end - pos} bytes follow the last symbol", pos, size)
+        what = f"{end - pos} bytes follow" if pos != end else "another symbol follows"
+        raise damaged("XPRESS Huffman", f"{what} the last one that is due", pos, size)
 
 
 def _behind_mark(bits: _Bits) -> int:

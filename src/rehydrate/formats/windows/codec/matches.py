@@ -1,11 +1,16 @@
 """What the three codecs share: how a match is copied, and how damage is told."""
 
+from typing import Final
+
 from rehydrate.errors import ChunkMismatchError
 
 __all__ = ["damaged", "repeat"]
 
-CODE = "chunk.compressed"
+CODE: Final = "chunk.compressed"
 """Code of the error of a chunk that does not decompress to its size."""
+
+STRIDE: Final = 65536
+"""Bytes that a repeated pattern is multiplied to, about."""
 
 
 def damaged(codec: str, what: str, position: int, produced: int) -> ChunkMismatchError:
@@ -28,7 +33,7 @@ def damaged(codec: str, what: str, position: int, produced: int) -> ChunkMismatc
 def repeat(out: bytearray, offset: int, length: int) -> None:
     """Append a match that overlaps itself: the last bytes, again and again.
 
-    The pattern is multiplied, so a run of any length costs one copy.
+    The pattern is multiplied, so that a run of any length costs a few copies and little room.
 
     Args:
         out: What was decoded so far, at least ``offset`` bytes.
@@ -36,6 +41,9 @@ def repeat(out: bytearray, offset: int, length: int) -> None:
         length: Bytes to append.
     """
     pattern = out[-offset:]
-    pattern *= length // offset
-    out += pattern
-    out += pattern[: length % offset]
+    pattern *= min(length, STRIDE) // offset or 1
+    stride = len(pattern)
+    while length >= stride:
+        out += pattern
+        length -= stride
+    out += pattern[:length]
