@@ -11,8 +11,9 @@ from typing import Final
 import attrs
 import numpy as np
 
-from rehydrate.chunks import ChunkTable, Rows
+from rehydrate.chunks import ROW_DTYPE, ChunkTable, Rows
 from rehydrate.engine.calls import StoreCalls, declared_store
+from rehydrate.engine.own_data import OWN_PIECE, read_own_data
 from rehydrate.errors import (
     FormatError,
     RequestError,
@@ -34,8 +35,10 @@ from rehydrate.formats.walk import (
     Request,
     Scan,
     StoreFormat,
+    StubTable,
 )
 from rehydrate.protocols import BackupStore
+from rehydrate.requests import OwnExtent, Recall
 from rehydrate.values import MAX_OFFSET, ReadableBuffer, StorePath
 
 __all__ = ["read_range"]
@@ -51,6 +54,9 @@ def read_range(
     offset: int = 0,
     length: int = MAX_OFFSET,
     *,
+    size: int | None = None,
+    own_data: Sequence[OwnExtent] | None = None,
+    recall: Recall = Recall.REFUSE,
     limits: Limits | None = None,
 ) -> Iterator[bytes]:
     """Read a range of the file that a stub stands for.
@@ -60,6 +66,10 @@ def read_range(
         store: Reads containers.
         offset: First byte of the file, at least 0; behind the end there is nothing.
         length: Number of bytes, at least 0; cut at the end of the file.
+        size: Size of the stub's data stream, where the source of the stub knows it; what lies
+            behind the end of the map and is no own data reads as zeros.
+        own_data: Ranges that the stub itself holds, as in :class:`~rehydrate.RestoreRequest`.
+        recall: What to do where the stub may hold newer data and ``own_data`` is not known.
         limits: Largest numbers accepted from the store.
 
     Yields:
@@ -78,7 +88,37 @@ def read_range(
         raise RequestError("this is no stub of a format that is known", code="request.stub")
     _check_store(owner, store)
     reader = _RangeReader(format_of(owner), StoreCalls(store), limits)
-    yield from reader.read(stub, offset, min(offset + length, MAX_OFFSET))
+    file = reader.open(stub, size)
+    if file.recalled and own_data is None and recall is Recall.REFUSE:
+        raise RequestError(
+            "the stub may hold data newer than the chunk store: give own_data, or ask to ignore it",
+            code="recall.unknown",
+        )
+    end = min(offset + length, file.size)
+    for start, stop, own in _layers(own_data or (), offset, end):
+        if own is None:
+            yield from reader.read(file, start, min(stop, file.mapped))
+            yield from _zeros(stop - max(start, file.mapped))
+        else:
+            for at in range(start, stop, OWN_PIECE):
+                yield bytes(read_own_data(own, at, min(OWN_PIECE, stop - at)))
+
+
+def _layers(
+    own_data: Sequence[OwnExtent], offset: int, end: int
+) -> Iterator[tuple[int, int, OwnExtent | None]]:
+    """Cut ``[offset, end)`` into ranges that the stub holds itself and ranges that it does not."""
+    at = offset
+    for own in sorted(own_data, key=lambda own: own.extent.offset):
+        first, last = max(own.extent.offset, at), min(own.extent.end, end)
+        if first >= last:
+            continue
+        if at < first:
+            yield at, first, None
+        yield first, last, own
+        at = last
+    if at < end:
+        yield at, end, None
 
 
 def _check_store(owner: StubOwner, store: BackupStore) -> None:
@@ -87,6 +127,23 @@ def _check_store(owner: StubOwner, store: BackupStore) -> None:
         raise StoreError(
             f"the stub belongs to store {owner.store_id}; given: {declared}", code="store.other"
         )
+
+
+@attrs.frozen(eq=False)
+class _OpenFile:
+    """A stub that is decoded.
+
+    Attributes:
+        stubs: The table with the one stub.
+        mapped: Where its map ends, bytes.
+        size: Size of the file in bytes.
+        recalled: Whether anything hints at data newer than the map.
+    """
+
+    stubs: StubTable
+    mapped: int
+    size: int
+    recalled: bool
 
 
 @attrs.frozen
@@ -104,34 +161,50 @@ class _RangeReader:
     def __init__(self, form: StoreFormat, calls: StoreCalls, limits: Limits) -> None:
         self._format, self._calls, self._limits = form, calls, limits
         self._most = min(calls.max_read, _MOST_AT_ONCE)
+        self._last_part: tuple[int, Rows] = -1, np.zeros(0, ROW_DTYPE)
         self._decode = {kind: form.decoder(kind).decode for kind in (DATA, STREAM)}
 
-    def read(self, stub: bytes, offset: int, end: int) -> Iterator[bytes]:
-        """Yield the bytes ``[offset, end)`` of a file."""
+    def open(self, stub: bytes, size: int | None) -> _OpenFile:
+        """Decode a stub.
+
+        Args:
+            stub: The stub.
+            size: Size of its data stream, if known.
+        """
         stubs = self._format.decode_stubs([stub], self._limits)
         for error in stubs.errors.values():
             raise error
         if int(stubs.kind[0]) != FILE:
             raise RequestError("only regular files have bytes to read", code="request.kind")
-        size = int(stubs.size[0])
-        end = min(end, size)
+        mapped = int(stubs.size[0])
+        size = mapped if size is None else size
+        recalled = bool(stubs.recall_sign[0]) or size != mapped
+        return _OpenFile(stubs, mapped, size, recalled)
+
+    def read(self, file: _OpenFile, offset: int, end: int) -> Iterator[bytes]:
+        """Yield the bytes ``[offset, end)`` of what the map of a file describes."""
+        stubs = file.stubs
         if offset >= end:
             return
         if not stubs.in_parts[0]:
-            yield from self._rows(stubs.rows, 0, size, offset, end)
+            yield from self._rows(stubs.rows, 0, file.mapped, offset, end)
             return
         ends = stubs.rows["end"].tolist()
         for number, (start, stop) in enumerate(zip([0, *ends], ends, strict=False)):
             if start < end and offset < stop:
                 rows = self._part(stubs.rows, number)
-                yield from self._rows(rows, start, stop, offset, end)
+                yield from self._rows(rows, start, stop, max(offset, start), min(end, stop))
 
     def _part(self, parts: Rows, number: int) -> Rows:
-        """Return the rows of one record of a stream map."""
+        """Return the rows of one record of a stream map; the last one is kept."""
+        if self._last_part[0] == number:
+            return self._last_part[1]
         length = int(parts["length"][number])
         ref = self._ref(STREAM, parts, number, length - self._format.map_overhead)
         (data,) = self._records([ref])
-        return self._format.decode_map(bytes(memoryview(data)))
+        rows = self._format.decode_map(bytes(memoryview(data)))
+        self._last_part = number, rows
+        return rows
 
     def _ref(self, kind: str, rows: Rows, number: int, logical_size: int) -> RecordRef:
         row = rows[number]

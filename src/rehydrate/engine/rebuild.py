@@ -9,15 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from rehydrate.chunks import Ints
-from rehydrate.engine.calls import attempt, view_of
 from rehydrate.engine.layout import FileLayout
+from rehydrate.engine.own_data import OWN_PIECE, read_own_data
 from rehydrate.engine.session import Session
 from rehydrate.errors import (
-    Cancelled,
     RestoreError,
     StagingError,
-    StoreContractError,
-    StoreReadError,
 )
 from rehydrate.plan.planner import Needs
 from rehydrate.requests import OwnExtent
@@ -30,7 +27,6 @@ __all__ = ["DataSink", "FileStates", "write_own_extent"]
 # Below this mean chunk size a block is nothing but short calls that hand the interpreter lock to
 # and fro; one worker at a time does such blocks, while the others do blocks of large chunks.
 _TINY: Final = 16 << 10
-_OWN_PIECE: Final = 1 << 20
 
 
 class FileStates:
@@ -229,14 +225,6 @@ def write_own_extent(staging: Staging, number: int, own: OwnExtent) -> None:
     """
     at, end = own.extent.offset, own.extent.end
     while at < end:
-        size = min(_OWN_PIECE, end - at)
-        data = attempt(own.read, at, size)
-        if isinstance(data, Cancelled):
-            raise data
-        if isinstance(data, Exception):
-            raise StoreReadError(f"the stub's own data cannot be read: {data}") from data
-        view = attempt(view_of, data)
-        if isinstance(view, Exception) or len(view) != size:
-            raise StoreContractError(f"own data must be {size} contiguous bytes at {at}")
-        staging.write_at(number, at, view)
+        size = min(OWN_PIECE, end - at)
+        staging.write_at(number, at, read_own_data(own, at, size))
         at += size
