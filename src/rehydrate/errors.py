@@ -84,7 +84,7 @@ HRESULT_OF_CODE: Final[Mapping[str, int]] = MappingProxyType(
         "store.other": DDP_E_NOT_FOUND,
         "store.unknown": DDP_E_NOT_FOUND,
         "volume.bitlocker": DDP_E_VOLUME_UNSUPPORTED,
-        "volume.corrupt": DDP_E_FILE_SYSTEM_CORRUPT,
+        "volume.damaged": DDP_E_FILE_SYSTEM_CORRUPT,
         "volume.file-system": DDP_E_VOLUME_UNSUPPORTED,
         "volume.no-store": DDP_E_VOLUME_DEDUP_DISABLED,
         "volume.refs": DDP_E_VOLUME_UNSUPPORTED,

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from rehydrate import errors, requests
-from rehydrate.conformance import MemoryStore, World
+from rehydrate.conformance import MemoryStore, RecordingStore, World
+from rehydrate.conformance.faults import ORDER
 from rehydrate.conformance.kit import StoreConformance
 from rehydrate.engine.restore import restore_files
 from rehydrate.errors import (
@@ -26,6 +27,8 @@ from rehydrate.requests import RestoreOptions, RestoreRequest, TargetIdentity
 from rehydrate.results import FileStatus, RestoreReport
 from rehydrate.staging.root import TargetRoot
 from rehydrate.values import MAX_OFFSET, ContainerExtent, FileExtent, StoreId, StorePath, as_windows
+from tests.windows_store.damage import flip, reseal_stub
+from tests.windows_store.store import WindowsStore
 
 TREE = Path(__file__).resolve().parents[2]
 PAGE = (TREE / "docs" / "reference" / "com-parity.md").read_text("utf-8")
@@ -323,6 +326,109 @@ def test_call_of_the_guide_restores_and_returns_the_code_of_com(
     assert restore({"a": stubs["a"]}, other, out).hresult == errors.DDP_E_PATH_NOT_FOUND
     assert capsys.readouterr().out.startswith("a: 0x80565304 ")
     assert (out / "a").read_bytes() == b"old"
+
+
+# The same out of Windows stores, which is where the codes come from.
+
+
+@attrs.frozen
+class Windows:
+    """A Windows store in memory with two files in one Data container."""
+
+    containers: dict[StorePath, bytes]
+    stubs: list[bytes]
+    chunks: list[int]
+
+    def path(self, folder: str) -> StorePath:
+        (path,) = (path for path in self.containers if f"/{folder}/" in path)
+        return path
+
+    def spoil(self, folder: str, *places: int) -> None:
+        path = self.path(folder)
+        for place in places:
+            self.containers[path] = flip(self.containers[path], place)
+
+
+def windows_store(stub: str = "2.1") -> Windows:
+    store = WindowsStore()
+    files = [store.add_file(bytes([seed]) * 40_000 + b"end", stub=stub) for seed in (1, 2)]
+    return Windows(
+        containers={StorePath(path): data for path, data in store.as_mapping().items()},
+        stubs=[file.stub for file in files],
+        chunks=[file.chunks[0].offset for file in files],
+    )
+
+
+def without_data(windows: Windows) -> None:
+    del windows.containers[windows.path("Data")]
+
+
+def without_maps(windows: Windows) -> None:
+    del windows.containers[windows.path("Stream")]
+
+
+def with_bad_chunks(windows: Windows) -> None:
+    windows.spoil("Data", *(place + 0x58 for place in windows.chunks))
+
+
+def with_one_bad_chunk(windows: Windows) -> None:
+    windows.spoil("Data", windows.chunks[1] + 0x58)
+
+
+def with_bad_stubs(windows: Windows) -> None:
+    windows.stubs[:] = [flip(stub, 0x40) for stub in windows.stubs]
+
+
+def with_stubs_of_tomorrow(windows: Windows) -> None:
+    windows.stubs[:] = [reseal_stub(flip(stub, 8, 6)) for stub in windows.stubs]
+
+
+def with_stubs_of_another_filter(windows: Windows) -> None:
+    windows.stubs[:] = [flip(stub, 0) for stub in windows.stubs]
+
+
+WINDOWS_CASES: Final = [
+    (lambda _: None, "S_OK"),
+    (without_data, "DDP_E_PATH_NOT_FOUND"),
+    (without_maps, "DDP_E_PATH_NOT_FOUND"),
+    (with_bad_chunks, "DDP_E_FILE_CORRUPT"),
+    (with_one_bad_chunk, "DDP_E_JOB_COMPLETED_PARTIAL_SUCCESS"),
+    (with_bad_stubs, "DDP_E_FILE_CORRUPT"),
+    (with_stubs_of_tomorrow, "DDP_E_INVALID_DATA"),
+    (with_stubs_of_another_filter, "S_FALSE"),
+]
+
+
+@pytest.mark.parametrize(("change", "name"), WINDOWS_CASES)
+def test_result_code_of_a_job_on_a_windows_store(
+    tmp_path: Path, change: Callable[[Windows], None], name: str
+) -> None:
+    windows = windows_store()
+    change(windows)
+    requests = [RestoreRequest(stub, str(at)) for at, stub in enumerate(windows.stubs)]
+    with TargetRoot(tmp_path) as root:
+        report = restore_files(requests, MemoryStore(windows.containers), root)
+    assert f"0x{report.hresult:08X}" == f"0x{constants()[name]:08X}"
+
+
+def test_windows_files_of_one_call_are_two_order_calls_with_paths_of_com(
+    tmp_path: Path, guide: Mapping[str, object]
+) -> None:
+    windows = windows_store()
+    medium = tmp_path / "medium"
+    medium.mkdir()
+    files = on_medium(windows.containers, medium)
+    assert {name.rpartition("\\chunkstore\\")[0] for name in files} == {
+        "\\system volume information\\dedup"
+    }
+    store = RecordingStore(ported(guide, files))
+    requests = [RestoreRequest(stub, str(at)) for at, stub in enumerate(windows.stubs)]
+    (tmp_path / "out").mkdir()
+    with TargetRoot(tmp_path / "out") as root:
+        report = restore_files(requests, store, root)
+    assert report.hresult == errors.S_OK
+    assert len(store.named(ORDER)) == report.counters.order_calls == 2
+    assert (tmp_path / "out" / "1").read_bytes() == b"\2" * 40_000 + b"end"
 
 
 def test_order_of_the_guide_is_in_two_passes_to_the_end(

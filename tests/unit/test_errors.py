@@ -111,11 +111,11 @@ def test_result_code_is_the_given_one_else_that_of_the_code_else_that_of_the_cla
 def test_volumes_that_cannot_be_read_have_codes_of_their_own() -> None:
     found = {
         code: UnsupportedFormatError("m", code=code).hresult
-        for code in ("volume.refs", "volume.corrupt", "volume.no-store")
+        for code in ("volume.refs", "volume.damaged", "volume.no-store")
     }
     assert found == {
         "volume.refs": errors.DDP_E_VOLUME_UNSUPPORTED,
-        "volume.corrupt": errors.DDP_E_FILE_SYSTEM_CORRUPT,
+        "volume.damaged": errors.DDP_E_FILE_SYSTEM_CORRUPT,
         "volume.no-store": errors.DDP_E_VOLUME_DEDUP_DISABLED,
     }
 
