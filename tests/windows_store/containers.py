@@ -51,6 +51,9 @@ class SparseBytes:
     def read(self, offset: int, size: int) -> bytes:
         """Return ``size`` bytes, or fewer at the end."""
         end = min(offset + size, self.size)
+        for begin, run in self._runs:
+            if begin <= offset <= end <= begin + len(run):
+                return bytes(memoryview(run)[offset - begin : end - begin])
         found = bytearray(max(0, end - offset))
         for begin, run in self._runs:
             left, right = max(offset, begin), min(end, begin + len(run))

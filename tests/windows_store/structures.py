@@ -301,12 +301,15 @@ class Reference(NamedTuple):
     size: int
 
 
-def smap_payload(chunks: Sequence[Reference], *, begin: int = 0) -> bytes:
+def smap_payload(
+    chunks: Sequence[Reference], *, begin: int = 0, ends: Sequence[int] | None = None
+) -> bytes:
     """Return a stream map.
 
     Args:
         chunks: Its chunks in order.
         begin: Logical offset of the first in the file.
+        ends: Logical end of each if not where their sizes put it.
     """
     table: npt.NDArray[np.void] = np.zeros(len(chunks), SMAP_DTYPE)
     if chunks:
@@ -318,6 +321,8 @@ def smap_payload(chunks: Sequence[Reference], *, begin: int = 0) -> bytes:
         for column, field in enumerate(fields):
             table[field] = numbers[:, column]
         table["end"] = np.cumsum(numbers[:, 5], dtype=np.uint64) + np.uint64(begin)
+        if ends is not None:
+            table["end"] = ends
         digests = b"".join(chunk.digest for chunk in chunks)
         table["digest"] = np.frombuffer(digests, np.uint8).reshape(-1, 32)
     return _common(b"Smap", MAP_VERSION) + table.tobytes()

@@ -28,6 +28,7 @@ from tests.windows_store.store import File
 __all__ = [
     "ATTRIBUTES",
     "DISK_START",
+    "SECURITY",
     "STUB_ATTRIBUTES",
     "Entry",
     "NeedsNtfs",
@@ -38,12 +39,14 @@ __all__ = [
     "ntfs_mounted",
     "partitioned",
     "reparse_data",
+    "security_of",
 ]
 
 ARCHIVE: Final = 0x20
 STUB_ATTRIBUTES: Final = 0x620
 """Attributes of a stub: archive, sparse, reparse point."""
 ATTRIBUTES, TIMES, REPARSE = "system.ntfs_attrib", "system.ntfs_times", "system.ntfs_reparse_data"
+SECURITY: Final = "system.ntfs_acl"
 """Extended attributes of ntfs-3g."""
 DISK_START: Final = 1 << 20
 """Where the volume begins in a partitioned disk."""
@@ -70,6 +73,7 @@ class Entry:
         streams: Alternate data streams by name.
         attributes: NTFS attributes, None for the usual ones.
         times: Its times, None for those of now.
+        security: Its security descriptor in self-relative form, None for what the driver gives.
     """
 
     path: str = attrs.field(kw_only=False)
@@ -81,6 +85,7 @@ class Entry:
     streams: Mapping[str, bytes] = attrs.field(factory=dict)
     attributes: int | None = None
     times: Times | None = None
+    security: bytes | None = None
 
     @property
     def stub(self) -> bytes | None:
@@ -93,6 +98,22 @@ class Entry:
     def content(self) -> bytes:
         """What a restore must give."""
         return self.data if self.file is None else self.file.data
+
+
+def security_of(owner: Sequence[int], *, authority: int = 5) -> bytes:
+    """Return a security descriptor that says little more than who owns a file.
+
+    Args:
+        owner: Numbers of the owner's SID behind the authority, as in ``S-1-5-21-1-2-3-1000``.
+        authority: The authority.
+    """
+    sid = bytes((1, len(owner))) + authority.to_bytes(6, "big")
+    sid += struct.pack(f"<{len(owner)}I", *owner)
+    everyone = struct.pack("<BB6BI", 1, 1, 0, 0, 0, 0, 0, 1, 0)
+    ace = struct.pack("<BBHI", 0, 0, 8 + len(everyone), 0x1F01FF) + everyone
+    acl = struct.pack("<BBHHH", 2, 0, 8 + len(ace), 1, 0) + ace
+    at = 20 + len(acl)
+    return struct.pack("<BBHIIII", 1, 0, 0x8004, at, at + len(sid), 0, 20) + acl + sid + sid
 
 
 def folder_copy(
@@ -292,6 +313,8 @@ def _write_metadata(path: Path, entry: Entry) -> None:
         attributes = ARCHIVE if entry.file is None else STUB_ATTRIBUTES
     if attributes is not None:
         os.setxattr(path, ATTRIBUTES, struct.pack("<I", attributes), follow_symlinks=False)
+    if entry.security is not None:
+        os.setxattr(path, SECURITY, entry.security, follow_symlinks=False)
     if entry.times is not None:
         os.setxattr(path, TIMES, struct.pack("<4Q", *entry.times), follow_symlinks=False)
 

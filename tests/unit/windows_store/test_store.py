@@ -116,6 +116,8 @@ def test_append_runs_end_with_paddings_in_mid_container() -> None:
     data = store.container("Data", 1).image.read(0, 1 << 20)
     assert kinds(data) == [1, 4, 1, 4, 1, 4]
     assert (u32(data, 8), u32(data, 0x1008), u32(data, 0x18), u32(data, 0x1018)) == (2, 3, 2, 3)
+    older, newer = (struct.unpack_from("<Q", data, at)[0] for at in (0x28, 0x1028))
+    assert newer - older == 10_000_000
 
 
 @pytest.mark.parametrize("room", [0, 8, 40, 48, 56])
@@ -282,6 +284,8 @@ def test_recalled_files_own_whole_clusters() -> None:
     longer = file.recalled({300_000: b"appended"})
     assert longer.data == NOISE[:300_000] + b"appended"
     assert longer.own == ((299_008, longer.data[299_008:]),)
+    far = file.recalled({310_000: b"behind a gap"})
+    assert [(at, len(data)) for at, data in far.own] == [(299_008, 310_012 - 299_008)]
     assert file.recalled({}, size=100).own == ()
     assert file.recalled({}, size=100).data == NOISE[:100]
 
@@ -301,6 +305,8 @@ def test_odd_structures_can_be_made_too() -> None:
             padding_record(wrong)
     with pytest.raises(ValueError, match="32 bytes"):
         store.add_map(b"", 0, digest=b"short")
+    ends = smap_payload(file.chunks[:2], ends=[1 << 63, 5])
+    assert struct.unpack_from("<Q", ends, 0x18 + 64)[0] == 5
     unknown = record(77, 5, b"extension", b"payload")
     assert unknown[0x10:0x14] == b"\x4d\0\x09\0"
     link = symlink_buffer("a")

@@ -14,6 +14,7 @@ from tests.windows_store.stubs import reparse_buffer, symlink_buffer
 from tests.windows_store.volume import (
     ATTRIBUTES,
     DISK_START,
+    SECURITY,
     STUB_ATTRIBUTES,
     TIMES,
     Entry,
@@ -24,11 +25,13 @@ from tests.windows_store.volume import (
     ntfs_mounted,
     partitioned,
     reparse_data,
+    security_of,
 )
 
 DATA = random.Random(4).randbytes(300_000)
 WHEN = (132_000_000_000_000_000, 132_000_000_000_000_010, 132_000_000_000_000_020, 0)
 GONE = "/nowhere"
+OWNED = security_of([21, 1, 2, 3, 1000])
 
 
 @pytest.fixture
@@ -47,7 +50,14 @@ def tree_of(store: WindowsStore) -> list[Entry]:
         Entry("hard.bin", link_to="Docs/1.2.bin"),
         Entry("recalled.bin", file=files["2.1"].recalled({100_000: b"new", 299_999: b"end"})),
         Entry("hidden.bin", file=files["3.1"], attributes=0x623, streams={"Zone": b"3"}),
-        Entry("plain.txt", data=b"p" * 5000, times=WHEN, streams={"a": b"1", "b": b"2" * 9000}),
+        Entry("owned.bin", file=files["1.2"], security=OWNED),
+        Entry(
+            "plain.txt",
+            data=b"p" * 5000,
+            times=WHEN,
+            security=OWNED,
+            streams={"a": b"1", "b": b"2" * 9000},
+        ),
         Entry("PLAIN.TXT", data=b"other case"),
         Entry("link", reparse=symlink_buffer("plain.txt")),
         Entry("cloud", reparse=reparse_buffer(0x9000001A, bytes(16))),
@@ -114,6 +124,9 @@ def test_an_ntfs_image_keeps_all_that_was_asked_for(tmp_path: Path) -> None:
             if entry.times is not None:
                 times = os.getxattr(path, TIMES, follow_symlinks=False)
                 assert struct.unpack("<3Q", times[:24]) == entry.times[:3]
+            if entry.security is not None:
+                found = os.getxattr(path, SECURITY, follow_symlinks=False)
+                assert found == entry.security
             attributes = os.getxattr(path, ATTRIBUTES, follow_symlinks=False)
             assert (
                 struct.unpack("<I", attributes)[0] & 0x3FF
@@ -123,8 +136,8 @@ def test_an_ntfs_image_keeps_all_that_was_asked_for(tmp_path: Path) -> None:
         with pytest.raises(OSError, match="no reparse data"):
             reparse_data(root / "plain.txt")
         assert os.getxattr(root / "plain.txt", "user.b") == b"2" * 9000
-        found = {name: (root / name).read_bytes() for name in store.as_mapping()}
-    assert found == store.as_mapping()
+        stored = {name: (root / name).read_bytes() for name in store.as_mapping()}
+    assert stored == store.as_mapping()
     assert not image.with_name("volume.img.mounted").exists()
 
 
