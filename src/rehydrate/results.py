@@ -9,7 +9,13 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from rehydrate.errors import DDP_E_JOB_COMPLETED_PARTIAL_SUCCESS, S_FALSE, S_OK, RestoreError
+from rehydrate.errors import (
+    DDP_E_JOB_COMPLETED_PARTIAL_SUCCESS,
+    DDP_E_UNEXPECTED,
+    S_FALSE,
+    S_OK,
+    RestoreError,
+)
 
 __all__ = [
     "AtTarget",
@@ -92,6 +98,18 @@ class FileResult:
     def ok(self) -> bool:
         """Whether nothing is left to do for this request."""
         return self.status in GOOD and self.error is None
+
+    @property
+    def hresult(self) -> int:
+        """Result code of the file, as ``FileResults`` of the COM call would have it.
+
+        A file that was published without some of its metadata was restored: ``S_OK``.
+        """
+        if self.status is FileStatus.NOT_DEDUPLICATED:
+            return S_FALSE
+        if self.status in GOOD:
+            return S_OK
+        return DDP_E_UNEXPECTED if self.error is None else self.error.hresult
 
 
 @attrs.frozen(kw_only=True)

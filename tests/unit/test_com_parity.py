@@ -24,7 +24,7 @@ from rehydrate.errors import (
 )
 from rehydrate.protocols import BackupStore
 from rehydrate.requests import RestoreOptions, RestoreRequest, TargetIdentity
-from rehydrate.results import FileStatus, RestoreReport
+from rehydrate.results import AtTarget, FileResult, FileStatus, RestoreReport
 from rehydrate.staging.root import TargetRoot
 from rehydrate.values import MAX_OFFSET, ContainerExtent, FileExtent, StoreId, StorePath, as_windows
 from tests.windows_store.damage import flip, reseal_stub
@@ -132,6 +132,25 @@ def test_code_of_the_whole_call_is_the_one_of_the_page(row: list[str]) -> None:
         assert report.hresult == errors.DDP_E_FILE_CORRUPT
     else:
         assert report.hresult == constants()[said.strip("`")]
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "expected"),
+    [
+        (FileStatus.RESTORED, None, errors.S_OK),
+        (FileStatus.RESTORED, errors.PublishError("no mode"), errors.S_OK),
+        (FileStatus.SKIPPED_SAME, None, errors.S_OK),
+        (FileStatus.NOT_DEDUPLICATED, None, errors.S_FALSE),
+        (FileStatus.FAILED, ChunkMismatchError("bad"), errors.DDP_E_FILE_CORRUPT),
+        (FileStatus.CANCELLED, Cancelled(), errors.E_CANCELLED),
+        (FileStatus.FAILED, None, errors.DDP_E_UNEXPECTED),
+    ],
+    ids=str,
+)
+def test_code_of_a_file_is_that_of_its_status_and_error(
+    status: FileStatus, error: RestoreError | None, expected: int
+) -> None:
+    assert FileResult(0, "f", status, AtTarget.OLD, 1, error).hresult == expected
 
 
 # What comes out of whole jobs.
