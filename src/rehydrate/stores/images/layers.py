@@ -1,4 +1,4 @@
-"""Which layer an image has, and the layers that a library reads alone: VHD, EWF and VMDK."""
+"""Which layer an image has, and the layers that a library reads alone: VHD and VMDK."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -6,29 +6,28 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from rehydrate.errors import (
-    ContainerNotFoundError,
     CorruptMetadataError,
     UnsupportedFormatError,
 )
 from rehydrate.stores.images.beside import file_beside
 from rehydrate.stores.images.bindings import ForeignOpen, LibrarySource, NeedsPackage
 from rehydrate.stores.images.bytesource import ByteSource, FileSource, FileView
+from rehydrate.stores.images.ewf import SIGNATURE as EWF_SIGNATURE
+from rehydrate.stores.images.ewf import SIGNATURE_2 as EWF_SIGNATURE_2
 from rehydrate.stores.images.qcow import SIGNATURE as QCOW_SIGNATURE
 from rehydrate.stores.images.vhdx import SIGNATURE as VHDX_SIGNATURE
 
-__all__ = ["MAX_CHAIN", "Layer", "layer_of", "open_ewf", "open_vhd", "open_vmdk"]
+__all__ = ["MAX_CHAIN", "Layer", "layer_of", "open_vhd", "open_vmdk"]
 
 MAX_CHAIN: Final = 32
 """Most parents that an image may have, one below the other."""
 _VHD_COOKIE: Final = b"conectix"  # Microsoft, "Virtual Hard Disk Image Format Specification"
 _VHD_FOOTER: Final = 512
 _VHD_DIFFERENCING: Final = 4
-_EWF: Final = (b"EVF\x09\x0d\x0a\xff\x00", b"EVF2\x0d\x0a\x81\x00")
 _VMDK_SPARSE: Final = b"KDMV"
 _VMDK_COW: Final = b"COWD"
 _VMDK_TEXT: Final = b"# disk descriptorfile"
 _MOST_EXTENTS: Final = 4096
-_MOST_SEGMENTS: Final = 20_000
 _NO_PARENT: Final = 0xFFFFFFFF
 _VMDK_ZEROED_GRAINS: Final = 4  # flag "grain table entry 1 is a grain of zeros"
 _REFUSED: Final[Mapping[tuple[int, bytes], str]] = {
@@ -94,7 +93,7 @@ def layer_of(path: Path, file: ByteSource) -> str:
     starts = {
         Layer.VHDX: (VHDX_SIGNATURE,),
         Layer.VHD: (_VHD_COOKIE,),
-        Layer.EWF: _EWF,
+        Layer.EWF: (EWF_SIGNATURE, EWF_SIGNATURE_2),
         Layer.QCOW2: (QCOW_SIGNATURE,),
         Layer.VMDK: (_VMDK_SPARSE, _VMDK_COW),
     }
@@ -163,75 +162,6 @@ def open_vhd(path: Path, file: ByteSource) -> tuple[ByteSource, tuple[Path, ...]
         LibrarySource(chain[0], size, name=str(path), views=views, closes=[*chain, first, kept]),
         tuple(parents),
     )
-
-
-def open_ewf(path: Path, file: ByteSource) -> tuple[ByteSource, tuple[Path, ...]]:
-    """Open an EWF image (E01, Ex01, S01) and its further segments, which lie beside it.
-
-    Args:
-        path: The first segment.
-        file: Its bytes; closed with the result, but not if the call fails.
-
-    Returns:
-        The disk, and the paths of the further segments.
-
-    Raises:
-        ContainerNotFoundError: A segment is missing.
-        CorruptMetadataError: A segment contradicts itself or the others.
-        StoreError: The binding is not installed, code ``"store.extra-missing"``.
-        StoreReadError: A segment cannot be read.
-    """
-    with NeedsPackage("libewf-python"):
-        import pyewf
-    name = str(path)
-    with ForeignOpen(name, Layer.EWF, []):
-        found = [Path(each) for each in pyewf.glob(name)]
-    if not found or found[0].name != path.name or len(found) > _MOST_SEGMENTS:
-        raise ContainerNotFoundError(
-            f"{path} is not the first segment of an image; name the first one", container=name
-        )
-    with ExitStack() as opened:
-        segments: list[ByteSource] = [file]
-        for segment in found[1:]:
-            extra = FileSource(segment)
-            opened.callback(extra.close)
-            segments.append(extra)
-        _refuse_lost_segments(found, segments)
-        views = [FileView(segment) for segment in segments]
-        handle = pyewf.handle()
-        with ForeignOpen(name, Layer.EWF, views):
-            handle.open_file_objects(views)
-            size = handle.get_media_size()
-        kept = opened.pop_all()
-    source = LibrarySource(handle, size, name=name, views=views, closes=[handle, file, kept])
-    return source, tuple(found[1:])
-
-
-def _refuse_lost_segments(paths: list[Path], segments: list[ByteSource]) -> None:
-    """Look at the last section of each segment: only that of the last one may say "done".
-
-    Otherwise the library takes a lost tail for a disk that ends there, or for zeros.
-
-    Raises:
-        ContainerNotFoundError: A segment after the last one is missing.
-        CorruptMetadataError: A segment is cut off, or there are more than there should be.
-    """
-    for path, segment in zip(paths, segments, strict=True):
-        version_2 = segment.read(0, min(segment.size, len(_EWF[1]))) == _EWF[1]
-        length = 64 if version_2 else 76
-        tail = segment.read(segment.size - length, length) if segment.size >= length else b""
-        kind = tail[:16].rstrip(b"\0")
-        if version_2:
-            kind = {13: b"next", 15: b"done"}.get(int.from_bytes(tail[:4], "little"), b"")
-        wanted = b"done" if path is paths[-1] else b"next"
-        if kind == b"next" and wanted == b"done":
-            raise ContainerNotFoundError(
-                f"the segment after {path} is missing", container=str(path)
-            )
-        if kind != wanted:
-            raise CorruptMetadataError(
-                f"{path} is cut off, or not a segment of this image", container=str(path)
-            )
 
 
 def open_vmdk(path: Path, file: ByteSource) -> tuple[ByteSource, tuple[Path, ...]]:

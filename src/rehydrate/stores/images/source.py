@@ -12,11 +12,11 @@ import attrs
 from rehydrate.errors import UnsupportedFormatError
 from rehydrate.stores.images.beside import file_beside, open_parts
 from rehydrate.stores.images.bytesource import ByteSource
+from rehydrate.stores.images.ewf import open_ewf
 from rehydrate.stores.images.layers import (
     MAX_CHAIN,
     Layer,
     layer_of,
-    open_ewf,
     open_vhd,
     open_vmdk,
 )
@@ -69,7 +69,7 @@ def open_image(path: Path) -> OpenedImage:
         CorruptMetadataError: The layer contradicts itself, or a parent was changed since
             (code ``"image.parent-changed"``).
         StoreError: The layer needs a package that is not installed (code
-            ``"store.extra-missing"``); raw images and VHDX need none.
+            ``"store.extra-missing"``); raw images, VHDX and EWF need none.
         StoreReadError: A file cannot be read.
     """
     return _open(path, depth=0)
