@@ -213,6 +213,24 @@ def test_a_method_that_ntdll_does_not_know_is_left_to_the_reference(
     assert not ntdll.workspaces
 
 
+def test_the_reference_has_the_last_word_where_ntdll_gives_less(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is left of the buffer are zeros that nobody decoded."""
+    ntdll = Ntdll()
+    whole = ntdll.RtlDecompressBufferEx
+
+    def less(*given: Any) -> int:
+        status = whole(*given)
+        ctypes.cast(given[5], ctypes.POINTER(ctypes.c_uint32))[0] -= 1
+        ctypes.memset(given[1], 0, given[2])
+        return status
+
+    ntdll.RtlDecompressBufferEx = less
+    windows(monkeypatch, lambda name: ntdll)
+    assert decompress(2, encode(2, TEXT), len(TEXT)) == TEXT
+
+
 def test_an_old_ntdll_is_no_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before Windows 8 there is no RtlDecompressBufferEx."""
     windows(monkeypatch, lambda name: object())

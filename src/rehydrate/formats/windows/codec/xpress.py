@@ -82,7 +82,8 @@ def decode(data: bytes | bytearray | memoryview, size: int) -> bytearray:
     except IndexError:
         raise damaged("XPRESS", "ends in the middle of a token", end, at) from None
     beyond = max(at - size, 0)
-    return _closed(out, pos=pos - beyond, left=left + beyond, size=size, end=end)
+    _close(pos=pos - beyond, left=left + beyond, size=size, end=end)
+    return out
 
 
 def _long_length(source: bytes, pos: int, high: int, at: int) -> tuple[int, int, int]:
@@ -127,11 +128,12 @@ def _bad_match(offset: int, length: int, pos: int, at: int, size: int) -> ChunkM
     return damaged("XPRESS", f"match of {length} bytes where {size - at} are left", pos, at)
 
 
-def _closed(out: bytearray, *, pos: int, left: int, size: int, end: int) -> bytearray:
+def _close(*, pos: int, left: int, size: int, end: int) -> None:
     """Check that the input ends where the output does.
 
+    So it also follows that no literal was copied beyond ``size``: it would be a byte left over.
+
     Args:
-        out: What was decoded; literals behind ``size`` are cut off.
         pos: Input bytes used for ``size`` bytes of output; beyond ``end`` if literals were missing.
         left: Flags of the last word that were not used.
         size: Size of the chunk.
@@ -141,5 +143,3 @@ def _closed(out: bytearray, *, pos: int, left: int, size: int, end: int) -> byte
         raise damaged("XPRESS", "ends in the middle of a run of literals", end, size - pos + end)
     if pos != end and (left or end - pos != FLAG_BYTES):
         raise damaged("XPRESS", f"{end - pos} bytes follow the last token", pos, size)
-    del out[size:]
-    return out
