@@ -133,7 +133,7 @@ def decompress_strictly(method: int, data: ReadableBuffer, size: int) -> bytes |
 def fast_path() -> str | None:
     """Name the library that decodes: ``"libfwnt"``, ``"ntdll"``, or ``None`` for the reference.
 
-    The reference is 20 to 100 times slower; the extra ``windows`` brings libfwnt.
+    The reference is 5 to 30 times slower; the extra ``windows`` brings libfwnt.
     """
     fast = _fast()
     return None if fast is None else fast.name
