@@ -242,22 +242,14 @@ class FolderCopy:
         """Return the allocated ranges of the unnamed stream; see the module for the rules."""
         if entry.directory or entry.number in (ALONE, LINK):
             return None if entry.reparse_tag else ()
-        with self._tree.file(entry.path) as fd:
-            status = self._tree.files.fstat(fd)
-            ranges = data_ranges(self._tree.files, fd, status.st_size)
-            if not entry.reparse_tag:
-                return ranges
-            if (
-                not status.st_size
-                or self._driver.name
-                or getattr(status, "st_blksize", 2 * _BLOCK) > _BLOCK
-            ):
-                return None
-            if sum(extent.length for extent in ranges) == status.st_size:
-                return None
-            if any(_is_zero(self._tree.files, fd, extent, entry.path) for extent in ranges):
-                return None
-            return ranges
+        try:
+            with self._tree.file(entry.path) as fd:
+                if not entry.reparse_tag:
+                    return data_ranges(self._tree.files, fd, self._tree.files.fstat(fd).st_size)
+                return None if self._driver.name else _stub_ranges(self._tree.files, fd, entry.path)
+        except (ContainerNotFoundError, StoreReadError) as error:
+            self._tell(str(error))
+            return None
 
     def read(self, entry: VolumeEntry, offset: int, size: int, stream: str = "") -> bytes:
         """Return exactly ``size`` bytes of a data stream; holes read as zeros.
@@ -337,6 +329,17 @@ def data_ranges(files: Files, fd: int, size: int) -> tuple[FileExtent, ...]:
         position = min(files.seek_hole(fd, begin), size)
         ranges.append(FileExtent(begin, position - begin))
     return tuple(ranges)
+
+
+def _stub_ranges(files: Files, fd: int, path: bytes) -> tuple[FileExtent, ...] | None:
+    """Return the own ranges of a stub that is a file, where they can be believed."""
+    status = files.fstat(fd)
+    if not status.st_size or getattr(status, "st_blksize", 2 * _BLOCK) > _BLOCK:
+        return None
+    ranges = data_ranges(files, fd, status.st_size)
+    if sum(extent.length for extent in ranges) == status.st_size:
+        return None
+    return None if any(_is_zero(files, fd, extent, path) for extent in ranges) else ranges
 
 
 def _is_zero(files: Files, fd: int, extent: FileExtent, path: bytes) -> bool:

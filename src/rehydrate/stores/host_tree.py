@@ -4,6 +4,8 @@ Names are bytes, no link is ever followed and nothing is written. Extended attri
 name in an open directory, because drivers show some reparse points as links, which cannot be opened.
 """
 
+import ctypes
+import errno
 import os
 import stat
 import threading
@@ -19,6 +21,7 @@ __all__ = ["Folder", "HostTree", "Selection", "inner_path", "read_exactly", "sho
 
 _READ_ONLY: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 _DIRECTORY: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+_LARGEST_ATTRIBUTE: Final = 1 << 16  # XATTR_SIZE_MAX of Linux
 _DESCRIPTORS: Final = b"/proc/self/fd/%d/"
 
 
@@ -86,11 +89,11 @@ class Folder:
         """
         if not hasattr(os, "getxattr"):
             return None
+        path = _DESCRIPTORS % self._fd + name
         try:
-            path = _DESCRIPTORS % self._fd + name
             return os.getxattr(path, attribute, follow_symlinks=False)
-        except OSError:
-            return None
+        except OSError as error:
+            return _large_attribute(path, attribute) if error.errno == errno.EIO else None
 
     def attribute_names(self, name: bytes) -> list[str]:
         """Return the names of all extended attributes of a name, sorted.
@@ -104,6 +107,19 @@ class Folder:
             return sorted(os.listxattr(_DESCRIPTORS % self._fd + name, follow_symlinks=False))
         except OSError:
             return []
+
+
+def _large_attribute(path: bytes, attribute: str) -> bytes | None:
+    """Read an attribute with a buffer that any attribute fits into.
+
+    ``os.getxattr`` begins with 128 bytes and takes a larger buffer for the error ERANGE only;
+    ntfs-3g says EIO of reparse data that do not fit.
+    """
+    buffer = ctypes.create_string_buffer(_LARGEST_ATTRIBUTE)
+    read = ctypes.CDLL(None).lgetxattr
+    read.restype = ctypes.c_ssize_t
+    size: int = read(path, os.fsencode(attribute), buffer, ctypes.c_size_t(_LARGEST_ATTRIBUTE))
+    return buffer.raw[:size] if size >= 0 else None
 
 
 class HostTree:

@@ -24,8 +24,8 @@ def orphan_stubs(
 
     Args:
         volume: Where the stubs are.
-        owner_of: Tells the store that a stub names; ``None`` = it is no stub. May raise
-            :class:`~rehydrate.RestoreError`.
+        owner_of: Tells the store that a stub names; ``None`` or all zero = it names none. May
+            raise :class:`~rehydrate.RestoreError`.
         prefixes: As in :meth:`~rehydrate.stores.volume.Volume.entries`.
 
     Returns:
@@ -43,6 +43,6 @@ def orphan_stubs(
             owner = owner_of(volume.reparse_data(entry))
         except RestoreError:
             continue
-        if owner is not None and owner not in present:
+        if owner is not None and owner.int and owner not in present:
             orphans.setdefault(owner, []).append(entry)
     return dict(sorted(orphans.items()))
