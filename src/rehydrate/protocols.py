@@ -207,8 +207,9 @@ class VersionInfo:
         created_ns: Time of the run, nanoseconds since 1970.
         parent: Number of the version before it, or ``None``.
         source: What was backed up, as bytes of a path.
-        entries: Number of entries.
-        logical_bytes: Sum of the sizes of the regular files, hard links counted once.
+        entries: Number of entries; ``None`` = not counted.
+        logical_bytes: Sum of the sizes of the regular files, hard links counted once; ``None`` =
+            not counted.
         partial: Whether the run has not ended (yet): some of the source is missing.
     """
 
@@ -216,8 +217,8 @@ class VersionInfo:
     created_ns: int
     parent: int | None
     source: bytes
-    entries: int
-    logical_bytes: int
+    entries: int | None
+    logical_bytes: int | None
     partial: bool
 
 
