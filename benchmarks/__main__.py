@@ -11,7 +11,7 @@ from typing import Final
 
 import attrs
 
-from benchmarks import cases, resources
+from benchmarks import cases, resources, windows
 from benchmarks.bench import Bench, memory_folder, surroundings
 from benchmarks.dataset import NoRoomError
 from benchmarks.figures import markdown
@@ -30,6 +30,7 @@ CASES: Final[dict[str, Callable[[Bench], None]]] = {
     "durability": cases.durability,
     "planner": resources.plans,
     "hot-loop": resources.hot_loop,
+    "windows": windows.windows,
     "large": resources.large,
 }
 ON_REQUEST: Final = frozenset({"large"})

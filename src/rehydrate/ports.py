@@ -206,6 +206,8 @@ class SystemRandom:
     bytes = staticmethod(os.urandom)
 
 
+_LARGEST_ATTRIBUTE: Final = 64 << 10
+"""XATTR_SIZE_MAX of Linux, bytes."""
 _LIBC: Final = None if sys.platform == "win32" else ctypes.CDLL(None, use_errno=True)
 # Numbers of the Linux system-call interface: linux/openat2.h, linux/fs.h, asm-generic/unistd.h.
 _SYS_OPENAT2: Final = 437
@@ -215,6 +217,19 @@ _FALLOC_PUNCH_KEEP_SIZE: Final = 0x02 | 0x01
 _NOT_THERE: Final = frozenset(
     {errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM, errno.ENODEV}
 )
+
+
+def _large_attribute(fd: int, name: bytes) -> bytes:
+    """Read an extended attribute into the largest buffer there is.
+
+    ``os.getxattr`` tries a small one first, and ntfs-3g says EIO instead of ERANGE to one that its
+    reparse data do not fit.
+    """
+    buffer = ctypes.create_string_buffer(_LARGEST_ATTRIBUTE)
+    size = -1 if _LIBC is None else _LIBC.fgetxattr(fd, name, buffer, len(buffer))
+    if size < 0:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), os.fsdecode(name))
+    return buffer.raw[:size]
 
 
 class _OpenHow(ctypes.Structure):
@@ -440,6 +455,8 @@ class SystemFiles:
         except OSError as error:
             if error.errno in _NOT_THERE | {errno.ENOTSUP, errno.ENODATA}:
                 return None
+            if error.errno == errno.EIO:
+                return _large_attribute(fd, name)
             raise
 
     def seek_data(self, fd: int, offset: int) -> int | None:
