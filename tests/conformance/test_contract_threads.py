@@ -103,14 +103,15 @@ class Parallel(Fake):
 @pytest.mark.rule("CC-THREAD-2", "CC-THREAD-4")
 @pytest.mark.parametrize("reads", [2, 4])
 @pytest.mark.parametrize("own", [True, False], ids=["own-threads", "executor"])
+@pytest.mark.parametrize("more", [3, -1], ids=["more-workers", "more-reads"])
 def test_declared_number_of_reads_is_in_flight_and_not_more(
-    tmp_path: Path, reads: int, *, own: bool
+    tmp_path: Path, reads: int, more: int, *, own: bool
 ) -> None:
     world = many_reads()
     store = Parallel(world, reads, reads)
     with ThreadPoolExecutor(2) as pool:
-        # More workers than reads allowed: the limit is the store's, not that of the workers.
-        job = run(world, tmp_path, store, jobs=reads + 3, executor=None if own else pool)
+        # The limit is the store's, whether there are more workers or fewer.
+        job = run(world, tmp_path, store, jobs=reads + more, executor=None if own else pool)
     job.check()
     assert job.report.ok
     assert job.store.most_in_flight == reads

@@ -2,15 +2,15 @@
 
 The store's thread makes the reads itself, one after the other, and hands them over in batches, so
 that many small reads cost one change of threads. A store that declares concurrent reads is read by
-the workers (or, where these are the caller's, by threads of ours): reads start in the order of the
-plan, with at most so many in flight.
+the workers if they are enough, else by threads for it: reads start in the order of the plan, with at
+most so many in flight.
 """
 
 import threading
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from rehydrate.engine.session import Session
+from rehydrate.engine.session import Gives, Session
 from rehydrate.engine.threads import TaskThreads
 from rehydrate.errors import ContainerNotFoundError, RestoreError, ShortReadError, StoreError
 from rehydrate.plan.rounds import RoundPlan
@@ -158,13 +158,15 @@ class Reads:
         if batch is None:
             return
         if batch.reads:
-            self._hand_over(lambda: self._consumer.consume(batch.reads), batch.room)
+            self._hand_over(
+                lambda: self._consumer.consume(batch.reads), batch.room, self._session.buffers
+            )
         else:
             self._session.buffers.give(batch.room)
 
     def _start(self, path: StorePath, offset: int, size: int, read: int) -> None:
         session = self._session
-        room = session.buffers.take(lambda: session.ended)
+        room = session.budget.take(size, lambda: session.ended)
         while not self._in_flight.acquire(timeout=0.1):
             if session.ended:
                 return
@@ -180,7 +182,7 @@ class Reads:
                 self._consumer.consume([(read, view)])
 
         if session.readers is None:
-            self._hand_over(lambda: consume(fetch()), room)
+            self._hand_over(lambda: consume(fetch()), room, session.budget)
         else:
             self._read_apart(session.readers, fetch, consume, room)
 
@@ -199,7 +201,7 @@ class Reads:
         def run() -> None:
             try:
                 view = fetch()
-                self._hand_over(lambda: consume(view), room)
+                self._hand_over(lambda: consume(view), room, session.budget)
             except BaseException as error:  # noqa: BLE001 - carried to the caller's thread
                 session.fail(error)
             finally:
@@ -207,7 +209,7 @@ class Reads:
 
         readers.submit(run)
 
-    def _hand_over(self, task: Callable[[], None], room: bytearray) -> None:
+    def _hand_over(self, task: Callable[[], None], room: bytearray, pool: Gives) -> None:
         session = self._session
         with session.lock:
             self._pending += 1
@@ -217,7 +219,7 @@ class Reads:
                 if not session.ended:
                     task()
             finally:
-                session.buffers.give(room)
+                pool.give(room)
                 session.messages.put(self._one_done)
 
         session.work(run)

@@ -164,7 +164,7 @@ def store_of(
     wanted = owner.store_id
     if isinstance(stores, Mapping):
         found: BackupStore | None = stores.get(wanted)
-        known = ", ".join(str(store) for store in stores) or "none"
+        known = ", ".join(str(store) for store in stores if store.int) or "none"
     else:
         found = stores
         declared = declared_store(stores)

@@ -9,7 +9,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import attrs
 
@@ -22,7 +22,7 @@ from rehydrate.requests import CancelToken, RestoreOptions
 from rehydrate.results import ReadCounters
 from rehydrate.values import StorePath
 
-__all__ = ["BufferPool", "Session"]
+__all__ = ["BufferPool", "ByteBudget", "Gives", "Session"]
 
 T = TypeVar("T")
 
@@ -66,6 +66,42 @@ class BufferPool:
         self._free.put(room)
 
 
+class ByteBudget:
+    """Buffers of any size within a bound; who takes one waits until there is room for it."""
+
+    def __init__(self, limit: int) -> None:
+        """Make room for ``limit`` bytes; a single buffer may be larger."""
+        self._limit, self._used = limit, 0
+        self._changed = threading.Condition()
+
+    def take(self, size: int, ended: Callable[[], bool]) -> bytearray:
+        """Return a buffer of ``size`` bytes.
+
+        Raises:
+            Cancelled: The job ended while waiting.
+        """
+        with self._changed:
+            while self._used and self._used + size > self._limit:
+                if not self._changed.wait(_TICK) and ended():
+                    raise Cancelled
+            self._used += size
+        return bytearray(size)
+
+    def give(self, room: bytearray) -> None:
+        """Give a buffer back."""
+        with self._changed:
+            self._used -= len(room)
+            self._changed.notify_all()
+
+
+class Gives(Protocol):
+    """Where a buffer goes back to."""
+
+    def give(self, room: bytearray) -> None:
+        """Take a buffer back."""
+        ...
+
+
 @attrs.define
 class Tally:
     """Counters of a job while it runs; changed under the session's lock."""
@@ -101,7 +137,8 @@ class Session:
         tally: Counters.
         lock: Guards the counters and other small shared state; never held across a vendor call.
         clock: Time.
-        readers: Threads for concurrent reads where the workers are the caller's; else None.
+        readers: Threads for concurrent reads where there are more of these than workers, or the
+            workers are the caller's; else None.
         max_gap: Reads closer than this are merged, bytes.
         max_read: Largest read, bytes.
         jobs: Worker threads.
@@ -130,6 +167,8 @@ class Session:
         self.max_read = max(min(self.max_read, room // 2), 1)
         count = max(2, min(room // self.max_read, self.jobs + max(calls.concurrent_reads, 2)))
         self.buffers = BufferPool(count, self.max_read)
+        # Concurrent reads may be many and small: equal buffers would leave room for few of them.
+        self.budget = ByteBudget(room)
         self.messages: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._token = options.cancel or CancelToken()
         self._failure: BaseException | None = None
@@ -140,8 +179,10 @@ class Session:
         self.plans: dict[str, tuple[Sequence[StorePath], RoundPlan]] = {}
         self._store_thread = TaskThreads(1, "store")
         self._workers = TaskThreads(self.jobs, "worker") if executor is None else None
-        # A caller's executor never gets vendor calls: concurrent reads have threads of their own.
-        shared = executor is None or calls.concurrent_reads == 1
+        # A caller's executor never gets vendor calls, and workers that wait for a slow store do not
+        # decode: concurrent reads have threads of their own, unless the workers are enough for both.
+        most = calls.concurrent_reads
+        shared = most == 1 or (executor is None and most <= self.jobs)
         self.readers = None if shared else TaskThreads(calls.concurrent_reads, "reader")
         self._active = 0
         self._submit = (self._workers or executor).submit  # type: ignore[union-attr] # one of them is there

@@ -10,7 +10,7 @@ import pytest
 
 from rehydrate.conformance import MemoryStore
 from rehydrate.engine.calls import ObserverCalls, StoreCalls
-from rehydrate.engine.session import BufferPool, Session, Tally
+from rehydrate.engine.session import BufferPool, ByteBudget, Session, Tally
 from rehydrate.engine.threads import Submits, TaskThreads
 from rehydrate.errors import Cancelled, SessionError, StoreReadError, StoreTimeoutError
 from rehydrate.ports import SystemClock
@@ -40,6 +40,24 @@ def test_pool_gives_a_bounded_number_of_buffers() -> None:
         pool.take(lambda: True)
     pool.give(first)
     assert pool.take(lambda: True) is first
+
+
+def test_budget_gives_buffers_of_any_size_within_its_bound() -> None:
+    budget = ByteBudget(100)
+    small, large = budget.take(10, lambda: False), budget.take(90, lambda: False)
+    assert (len(small), len(large)) == (10, 90)
+    with pytest.raises(Cancelled):
+        budget.take(1, lambda: True)
+    budget.give(large)
+    assert len(budget.take(85, lambda: False)) == 85
+    assert len(ByteBudget(1).take(50, lambda: False)) == 50, "one buffer may be larger than all"
+
+
+def test_budget_lets_in_who_waits(session: Session) -> None:
+    budget = ByteBudget(10)
+    held = budget.take(10, lambda: False)
+    threading.Timer(0.05, budget.give, (held,)).start()
+    assert len(budget.take(10, lambda: False)) == 10
 
 
 def test_tallies_are_summed() -> None:
