@@ -139,6 +139,7 @@ ACE_AT = ACL_AT + 8
         patched(descriptor(), 0, b"\2"),
         patched(descriptor(), 3, b"\0"),  # not self-relative
         patched(descriptor(), 4, b"\x08\0\0\0"),  # the owner in the header
+        patched(patched(descriptor(), 1, b"\1"), 4, b"\1\0\0\0"),  # what looks like a SID there
         patched(descriptor(), 4, b"\xff\xff\xff\xff"),
         patched(descriptor(), 20, b"\2"),  # revision of a SID
         patched(descriptor(), 21, b"\x10"),  # 16 numbers
@@ -151,6 +152,7 @@ ACE_AT = ACL_AT + 8
         patched(descriptor(), ACE_AT + 2, b"\x03\0"),
         patched(descriptor(), ACE_AT + 2, b"\x06\0"),
         patched(descriptor(), ACE_AT + 2, b"\xfc\xff"),
+        descriptor(dacl=acl(b"\x42\0\6\0ab")),
         descriptor(dacl=acl(ace(0, 0, 1, b""))),
         descriptor(dacl=acl(ace(0, 0, 1, USER[:-4]))),
         descriptor(dacl=acl(ace(5, 0, 1, struct.pack("<I", 3) + GUID))),

@@ -48,6 +48,7 @@ GOOD = full_ea(b"FIRST", b"abc")
         GOOD[:7],
         GOOD[:12],
         full_ea(b"", b"abc"),
+        full_ea(b"SECOND", b"de", last=True) + bytes(4),  # more than padding
         GOOD.replace(b"FIRST\0", b"FIRST!"),
         b"\x10" + GOOD[1:],  # the distance is too short
         b"\x18" + GOOD[1:] + bytes(4),  # and too long

@@ -97,6 +97,13 @@ def test_names_of_others_cannot_spoil_a_terminal() -> None:
 
 
 @pytest.mark.parametrize("form", XATTRS)
+def test_first_reason_counts(form: WindowsMetadata) -> None:
+    twice = volume(streams={"s": StoreReadError("gone")})
+    kept = keep(twice, entry(streams=named(s=1) + named(s=1 << 20)), form)
+    assert kept.lost == ("stream:s (gone)",)
+
+
+@pytest.mark.parametrize("form", XATTRS)
 def test_streams_stop_at_the_limits_of_staging(form: WindowsMetadata) -> None:
     many = {f"s{number}": b"x" for number in range(MAX_XATTRS + 5)}
     kept = keep(volume(streams=dict(many)), entry(streams=named(**dict.fromkeys(many, 1))), form)
