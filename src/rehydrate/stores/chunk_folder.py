@@ -28,6 +28,8 @@ _STORE_NAME: Final = re.compile(
 )
 _CHAIN: Final = tuple(STORES_FOLDER.split("/"))
 _PARTS: Final = {part.upper(): part for part in ("Data", "Stream", "Hotspot")}
+_CONTAINERS: Final = frozenset({"DATA", "STREAM"})
+_CONTAINER: Final = re.compile(r"[0-9a-f]{8}\.[0-9a-f]{8}\.ccc", re.IGNORECASE)
 _DEEPEST: Final = 16
 _SETTINGS: Final = tuple(part.encode() for part in (*_CHAIN[:-1], "Settings"))
 _LARGEST_SETTING: Final = 1 << 20
@@ -181,7 +183,7 @@ def find_chunk_stores(path: str | os.PathLike[str]) -> Sequence[tuple[StoreId, P
             "store.unnamed"``), or two folders have one identity (``code = "store.twice"``).
     """
     given = Path(path)
-    names = _folders(given)
+    inside = _folders(given)
     for own in (Path(os.path.abspath(given)).name, given.resolve().name):  # noqa: PTH100 - unresolved
         identity = _identity(own)
         if identity is not None:
@@ -192,13 +194,19 @@ def find_chunk_stores(path: str | os.PathLike[str]) -> Sequence[tuple[StoreId, P
         stores = [store for folder in found for store in _stores_in(folder)]
         if stores:
             return _distinct(stores)
-    if {name.upper() for name in names} & {"DATA", "STREAM"}:
+    if any(_holds_containers(given / name) for name in inside if name.upper() in _CONTAINERS):
         raise StoreError(
             f"{given} has containers, but its name does not say of which store: call it "
             "{GUID}.ddp as it was on the volume, since stubs name their store by that",
             code="store.unnamed",
         )
     return []
+
+
+def _holds_containers(folder: Path) -> bool:
+    with suppress(OSError), os.scandir(folder) as found:
+        return any(_CONTAINER.fullmatch(entry.name) for entry in found)
+    return False
 
 
 def _distinct(stores: list[tuple[StoreId, Path]]) -> list[tuple[StoreId, Path]]:

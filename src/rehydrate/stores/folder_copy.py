@@ -294,6 +294,7 @@ class FolderCopy:
         Raises:
             StoreError: There is no such store (``code = "store.unknown"``).
         """
+        self._tree.check_open()
         folder = dict(find_chunk_stores(self._tree.path)).get(identity)
         if folder is None:
             raise StoreError(

@@ -154,6 +154,15 @@ class HostTree:
         if fd >= 0:
             self.files.close(fd)
 
+    def check_open(self) -> None:
+        """Refuse what comes after the end.
+
+        Raises:
+            SessionError: The tree was closed.
+        """
+        if self._root < 0:
+            raise SessionError(f"the folder {self.path} was closed")
+
     @contextmanager
     def folder(self, path: bytes) -> Iterator[Folder]:
         """Open a directory for the time of a ``with`` block.
@@ -184,8 +193,7 @@ class HostTree:
 
     @contextmanager
     def _opened(self, path: bytes, flags: int) -> Iterator[int]:
-        if self._root < 0:
-            raise SessionError(f"the folder {self.path} was closed")
+        self.check_open()
         if b"\0" in path:
             raise ContainerNotFoundError(f"{shown(path)} is no path", file=shown(path))
         try:
@@ -204,17 +212,6 @@ class HostTree:
             raise _unreadable(path, error) from error
         finally:
             self.files.close(fd)
-
-    def attribute(self, path: bytes, attribute: str) -> bytes | None:
-        """Return an extended attribute of a path, links not followed; ``None`` if there is none.
-
-        Args:
-            path: Path below the root, not the root itself.
-            attribute: Name of the attribute with its namespace.
-        """
-        above, _, name = path.rpartition(b"/")
-        with self.folder(above) as folder:
-            return folder.attribute(name, attribute)
 
     def read(self, path: bytes, offset: int, size: int) -> bytes:
         """Return exactly ``size`` bytes of a regular file.

@@ -97,6 +97,9 @@ def test_no_store_is_no_fault_and_no_folder_is_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("part", ["Data", "STREAM"])
 def test_containers_without_a_name_that_says_whose_are_told(part: str, tmp_path: Path) -> None:
     (tmp_path / part).mkdir()
+    (tmp_path / part / "anything.txt").write_bytes(b"")
+    assert find_chunk_stores(tmp_path) == []  # a folder of that name says nothing
+    (tmp_path / part / "0000000A.00000001.CCC").write_bytes(b"")
     with pytest.raises(StoreError, match=r"call it \{GUID\}\.ddp") as caught:
         find_chunk_stores(tmp_path)
     assert caught.value.code == "store.unnamed"

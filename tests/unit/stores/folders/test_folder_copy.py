@@ -405,6 +405,8 @@ def test_chunk_stores_of_a_copy_are_found_and_read(root: Path) -> None:
     volume.close()
     with pytest.raises(SessionError):
         containers.read_backup_file(found[one.guid].files[0].path, 0, 1)
+    with pytest.raises(SessionError):
+        volume.store(one.guid)
 
 
 def store_named(stub: bytes) -> StoreId | None:

@@ -164,6 +164,40 @@ class FakeFolder(Folder):
 
 
 class TestDrivers:
+    def test_a_reparse_point_that_is_not_shown_is_told_and_left_out(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "stub").write_bytes(bytes(10))
+        (tmp_path / "file").write_bytes(b"x")
+        (tmp_path / "$MFT").write_bytes(b"x")
+
+        def answer(_folder: Folder, name: bytes, attribute: str) -> bytes | None:
+            if attribute != "system.ntfs_attrib_be":
+                return None
+            return struct.pack(">I", 0x420 if name == b"stub" else 0x20)
+
+        monkeypatch.setattr(Folder, "attribute", answer)
+        volume = FolderCopy(tmp_path)
+        assert volume.facts.source == "mounted volume (ntfs3)"
+        assert [entry.path for entry in volume.entries()] == [b"file"]
+        (problem,) = volume.problems
+        assert problem.startswith("stub is a reparse point that the ntfs3 driver does not show")
+        volume.close()
+
+    def test_a_stream_that_is_too_large_is_told(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "file").write_bytes(b"x")
+        answers = {"system.ntfs_times_be": bytes(32)}
+        monkeypatch.setattr(Folder, "attribute", lambda _self, _name, key: answers.get(key))
+        monkeypatch.setattr(Folder, "attribute_names", lambda _self, _name: ["user.large"])
+        volume = FolderCopy(tmp_path)
+        (entry,) = volume.entries()
+        assert entry.streams == ()
+        assert volume.problems == ("stream 'large' of file is too large for the driver to show",)
+        assert volume.security(entry) is None
+        volume.close()
+
     def test_the_driver_of_the_kernel_tells_less(self) -> None:
         folder = FakeFolder(
             {
