@@ -169,7 +169,9 @@ class SystemFolder:
             root = self._records.record(RECORD_ROOT, "the root directory")
             looked_for = self._fold(SYSTEM_FOLDER)
             names = self._folders.names(root, "the root directory")
-            name = next((name for name in names if self._fold(name.name) == looked_for), None)
+            fitting = [name for name in names if self._fold(name.name) == looked_for]
+            fitting.sort(key=lambda name: (name.name != SYSTEM_FOLDER, name.name))
+            name = next(iter(fitting), None)
         return None if name is None else self._records.record(name.record, what, name.sequence)
 
     def _list(self, parts: Sequence[str]) -> Mapping[str, IndexName]:

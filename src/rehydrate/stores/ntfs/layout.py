@@ -29,16 +29,21 @@ __all__ = [
     "COMPRESSION_UNIT",
     "DOS_NAMESPACE",
     "FIRST_USER_RECORD",
+    "MIRRORED",
     "NAMESPACE_OFFSET",
+    "RECORD_MAGIC",
     "RECORD_MASK",
     "RECORD_ROOT",
     "RECORD_SECURE",
+    "RECORD_TABLE",
     "RECORD_UPCASE",
     "RECORD_VOLUME",
     "Boot",
     "IndexName",
     "StandardInformation",
     "block_names",
+    "ea_list",
+    "enlarged",
     "owner_of",
     "read_boot",
     "read_standard_information",
@@ -57,12 +62,16 @@ ATTRIBUTE_REPARSE_POINT: Final = 0xC0
 ATTRIBUTE_EA: Final = 0xE0
 """Types of attributes."""
 
+RECORD_TABLE: Final = 0
 RECORD_VOLUME: Final = 3
 RECORD_ROOT: Final = 5
 RECORD_SECURE: Final = 9
 RECORD_UPCASE: Final = 10
 FIRST_USER_RECORD: Final = 16
 """Records of the master file table; those below 16 belong to the file system, the root included."""
+MIRRORED: Final = 4
+"""Records at the start of the master file table that the volume keeps twice."""
+RECORD_MAGIC: Final = b"FILE"
 RECORD_MASK: Final = (1 << 48) - 1
 """A reference is a record number in 48 bits and a sequence number in the 16 above."""
 COMPRESSION_UNIT: Final = 16
@@ -76,15 +85,18 @@ _NAME_OFFSET: Final = 66
 _LENGTH_OFFSET: Final = 64
 
 BOOT_SIZE: Final = 512
-_BOOT = struct.Struct("<3x8sHB26xQ24xQ")
+_BOOT = struct.Struct("<3x8sHB26xQQQb7xQ")
 _LARGEST_PLAIN: Final = 0x80
 """Sectors of a cluster are 1 to 128, or, above, minus the exponent of two (over 64 KiB)."""
 _REFUSED: Final = {
     b"ReFS\0\0\0\0": ("volume.refs", "ReFS volumes are not supported"),
     b"-FVE-FS-": ("volume.bitlocker", "BitLocker volumes are not supported: decrypt it first"),
 }
+_TOTAL_OFFSET: Final = 40
+_MOST_CLUSTERS: Final = 1 << 32
 _SECTORS: Final = (256, 512, 1024, 2048, 4096)
 _MAX_CLUSTER: Final = 2 << 20
+_MAX_RECORD: Final = 64 << 10
 
 _STANDARD = struct.Struct("<QQQQI")
 _SECURITY_ID_OFFSET: Final = 52
@@ -100,6 +112,7 @@ _ENTRY_LAST: Final = 2
 _BLOCK = struct.Struct("<4sHH8xQ")
 _FIX_STRIDE: Final = 512
 
+_EA = struct.Struct("<IxBH")
 _DESCRIPTOR = struct.Struct("<BxHIIII")
 _SID_HEAD: Final = 8
 _MAX_SUB_AUTHORITIES: Final = 15
@@ -112,12 +125,18 @@ class Boot:
     Attributes:
         sector: Bytes of a sector.
         cluster: Bytes of a cluster.
+        record: Bytes of a record of the master file table.
+        table: Where the master file table begins, in bytes.
+        mirror: Where the copy of its first four records lies, in bytes.
         size: Bytes of the volume, without the copy of the boot sector behind it.
         serial: Serial number of the volume.
     """
 
     sector: int
     cluster: int
+    record: int
+    table: int
+    mirror: int
     size: int
     serial: int
 
@@ -170,7 +189,7 @@ def read_boot(sector: bytes) -> Boot:
     """
     if len(sector) < BOOT_SIZE:
         raise UnsupportedFormatError("too short for a volume", code="volume.file-system")
-    name, sector_size, sectors, total, serial = _BOOT.unpack_from(sector)
+    name, sector_size, sectors, total, table, mirror, records, serial = _BOOT.unpack_from(sector)
     if name in _REFUSED:
         code, message = _REFUSED[name]
         raise UnsupportedFormatError(message, code=code)
@@ -178,14 +197,41 @@ def read_boot(sector: bytes) -> Boot:
         raise UnsupportedFormatError("no NTFS volume", code="volume.file-system")
     per_cluster = sectors if sectors <= _LARGEST_PLAIN else 1 << (256 - sectors)
     cluster = sector_size * per_cluster
+    # clusters, or, below 0, minus the exponent of two
+    record = records * cluster if records > 0 else 1 << -records
     if (
         sector_size not in _SECTORS
         or per_cluster & (per_cluster - 1)
         or not 0 < cluster <= _MAX_CLUSTER
         or not 0 < total < 1 << 54
+        or not _FIX_STRIDE <= record <= _MAX_RECORD
     ):
         raise CorruptMetadataError("the boot sector is damaged", code="volume.damaged")
-    return Boot(sector=sector_size, cluster=cluster, size=total * sector_size, serial=serial)
+    return Boot(
+        sector=sector_size,
+        cluster=cluster,
+        record=record,
+        table=table * cluster,
+        mirror=mirror * cluster,
+        size=total * sector_size,
+        serial=serial,
+    )
+
+
+def enlarged(sector: bytes, boot: Boot) -> bytes:
+    """Return a boot sector that claims the largest volume that NTFS can have.
+
+    The Sleuth Kit refuses holes that are longer than the volume. A deduplicated file has such
+    holes as soon as it is larger than the volume that it needs no room on.
+
+    Args:
+        sector: The boot sector.
+        boot: What it says.
+    """
+    sectors = max(boot.size, _MOST_CLUSTERS * boot.cluster) // boot.sector
+    return b"".join(
+        (sector[:_TOTAL_OFFSET], sectors.to_bytes(8, "little"), sector[_TOTAL_OFFSET + 8 :])
+    )
 
 
 def read_standard_information(value: bytes) -> StandardInformation:
@@ -282,6 +328,30 @@ def _name(key: bytes, directory: int) -> str:
         raise CorruptMetadataError("an index entry belongs to another directory")
     raw = key[_NAME_OFFSET : _NAME_OFFSET + 2 * key[_LENGTH_OFFSET]]
     return raw.decode("utf-16-le", "surrogatepass")
+
+
+def ea_list(value: bytes) -> bytes:
+    """Return the value of ``$EA`` as a FILE_FULL_EA_INFORMATION list (MS-FSCC 2.4.16).
+
+    On disk the last item may give its own length as the way to the next; in a list that is 0.
+
+    Args:
+        value: The value of the attribute.
+
+    Raises:
+        CorruptMetadataError: An item leaves the value.
+    """
+    position = 0
+    while True:
+        if position + _EA.size > len(value):
+            raise CorruptMetadataError("the extended attributes are damaged")
+        step, name_length, value_length = _EA.unpack_from(value, position)
+        needed = _EA.size + name_length + 1 + value_length
+        if position + needed > len(value) or 0 < step < needed:
+            raise CorruptMetadataError("the extended attributes are damaged")
+        if not step or position + step >= len(value):
+            return value[:position] + bytes(4) + value[position + 4 :]
+        position += step
 
 
 def owner_of(descriptor: bytes) -> str | None:

@@ -10,7 +10,7 @@ from rehydrate.errors import (
     UnsupportedFormatError,
 )
 from rehydrate.stores.images.bytesource import ByteSource
-from rehydrate.stores.ntfs.layout import BOOT_SIZE, Boot, read_boot
+from rehydrate.stores.ntfs.layout import BOOT_SIZE, MIRRORED, Boot, enlarged, read_boot
 from rehydrate.stores.ntfs.records import DAMAGED, Records
 
 __all__ = ["open_records"]
@@ -37,16 +37,16 @@ def open_records(source: ByteSource, described: str) -> tuple[Records, list[str]
         StoreError: ``pytsk3`` is not installed (``code = "store.extra-missing"``).
     """
     failure: FormatError | None = None
-    for sector in _boot_sectors(source):
+    for name, sector in _boot_sectors(source):
         try:
             boot = read_boot(sector)
-            records = _start(source, boot, sector)
+            records, copied = _start(source, boot, sector)
         except FormatError as error:
             failure = failure or error
             if not _may_be_damaged(sector, error):
                 break
             continue
-        return records, _remarks(source, boot, failure)
+        return records, [*name, *copied, *_cut_off(source, boot)]
     if failure is None or isinstance(failure, UnsupportedFormatError):
         code = "volume.file-system" if failure is None else failure.code
         message = "it is empty" if failure is None else failure.message
@@ -61,18 +61,18 @@ def _may_be_damaged(sector: bytes, error: FormatError) -> bool:
     return True
 
 
-def _boot_sectors(source: ByteSource) -> Iterator[bytes]:
-    """Yield the boot sector and what may be its copy: the last sector of the partition."""
+def _boot_sectors(source: ByteSource) -> Iterator[tuple[list[str], bytes]]:
+    """Yield the boot sector and what may be its copy, the last sector, with a remark on each."""
     if source.size < BOOT_SIZE:
         return
-    yield source.read(0, BOOT_SIZE)
-    whole = source.size - source.size % BOOT_SIZE
-    yield source.read(whole - BOOT_SIZE, BOOT_SIZE)
-    if whole >= _LARGE_SECTOR:
-        yield source.read(whole - whole % _LARGE_SECTOR - _LARGE_SECTOR, BOOT_SIZE)
+    yield [], source.read(0, BOOT_SIZE)
+    remark = "the boot sector is damaged; its copy at the end of the volume is used"
+    for size in (BOOT_SIZE, _LARGE_SECTOR):
+        if source.size >= 2 * size:
+            yield [remark], source.read(source.size - source.size % size - size, BOOT_SIZE)
 
 
-def _start(source: ByteSource, boot: Boot, sector: bytes) -> Records:
+def _start(source: ByteSource, boot: Boot, sector: bytes) -> tuple[Records, list[str]]:
     try:
         from rehydrate.stores.ntfs.tsk import Sleuth
     except ImportError as error:
@@ -80,15 +80,20 @@ def _start(source: ByteSource, boot: Boot, sector: bytes) -> Records:
             "NTFS volumes need the package pytsk3: pip install 'rehydrate[windows]'",
             code="store.extra-missing",
         ) from error
-    return Sleuth(source, boot, sector)
+    first = (0, enlarged(sector, boot))
+    try:
+        return Sleuth(source, boot, [first]), []
+    except FormatError:
+        # The library never looks at the copy of the first records.
+        size = MIRRORED * boot.record
+        if not 0 < boot.mirror <= source.size - size:
+            raise
+        copy = (boot.table, source.read(boot.mirror, size))
+        remark = "the master file table is damaged; the copy of its first records is used"
+        return Sleuth(source, boot, [first, copy]), [remark]
 
 
-def _remarks(source: ByteSource, boot: Boot, failure: FormatError | None) -> list[str]:
-    remarks = []
-    if failure is not None:
-        remarks.append("the boot sector is damaged; its copy at the end of the volume is used")
-    if source.size < boot.size:
-        remarks.append(
-            f"the image is cut off: it has {source.size} of the {boot.size} bytes of the volume"
-        )
-    return remarks
+def _cut_off(source: ByteSource, boot: Boot) -> list[str]:
+    if source.size >= boot.size:
+        return []
+    return [f"the image is cut off: it has {source.size} of the {boot.size} bytes of the volume"]

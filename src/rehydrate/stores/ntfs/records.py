@@ -7,10 +7,13 @@ import attrs
 from rehydrate.stores.ntfs.layout import Boot
 from rehydrate.values import FileExtent
 
-__all__ = ["DAMAGED", "Attribute", "Record", "Records"]
+__all__ = ["DAMAGED", "Attribute", "Patch", "Record", "Records"]
 
 DAMAGED: Final = "volume.damaged"
 """Code of errors for structures of the file system that make no sense."""
+
+Patch = tuple[int, bytes]
+"""A place of a volume and the bytes to take for what stands there."""
 
 
 @attrs.frozen

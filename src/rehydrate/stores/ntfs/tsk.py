@@ -6,7 +6,7 @@ what it reads; so a short answer, a run list with gaps and a place outside are r
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import pytsk3
@@ -18,8 +18,13 @@ from rehydrate.errors import (
     StoreReadError,
 )
 from rehydrate.stores.images.bytesource import MAX_READ, ByteSource
-from rehydrate.stores.ntfs.layout import COMPRESSION_UNIT, Boot
-from rehydrate.stores.ntfs.records import DAMAGED, Attribute, Record
+from rehydrate.stores.ntfs.layout import (
+    COMPRESSION_UNIT,
+    RECORD_MAGIC,
+    RECORD_TABLE,
+    Boot,
+)
+from rehydrate.stores.ntfs.records import DAMAGED, Attribute, Patch, Record
 from rehydrate.values import FileExtent
 
 __all__ = ["Sleuth"]
@@ -37,6 +42,7 @@ _FAULTS: Final = (
     SystemError,
     TypeError,
     AttributeError,
+    ArithmeticError,
 )
 """What the binding raises: its own OSError, and whatever its proxies make of odd numbers."""
 
@@ -44,10 +50,10 @@ _FAULTS: Final = (
 class _Bridge(pytsk3.Img_Info):
     """A source as an image of the library; keeps the error that the library would turn to text."""
 
-    def __init__(self, source: ByteSource, boot: bytes) -> None:
-        """Show ``source`` with ``boot`` as its first sector."""
+    def __init__(self, source: ByteSource, patches: Sequence[Patch]) -> None:
+        """Show ``source`` with some bytes replaced."""
         self.source = source
-        self.boot = boot
+        self.patches = patches
         self.error: RestoreError | None = None
         super().__init__("", pytsk3.TSK_IMG_TYPE_EXTERNAL)
 
@@ -66,8 +72,11 @@ class _Bridge(pytsk3.Img_Info):
         except RestoreError as error:
             self.error = self.error or error
             raise
-        if offset < len(self.boot):
-            data = self.boot[offset : offset + size] + data[len(self.boot) - offset :]
+        for start, patch in self.patches:
+            begin, end = max(offset, start), min(offset + size, start + len(patch))
+            if begin < end:
+                middle = patch[begin - start : end - start]
+                data = data[: begin - offset] + middle + data[end - offset :]
         return data
 
 
@@ -105,13 +114,13 @@ class _Call:
 class Sleuth:
     """Implements :class:`~rehydrate.stores.ntfs.records.Records`, where the methods are described."""
 
-    def __init__(self, source: ByteSource, boot: Boot, sector: bytes) -> None:
+    def __init__(self, source: ByteSource, boot: Boot, patches: Sequence[Patch]) -> None:
         """Open the file system.
 
         Args:
             source: Bytes of the volume.
             boot: What its boot sector says.
-            sector: That sector, which may be the copy at the end of the volume.
+            patches: Places of the volume and the bytes to take for what stands there.
 
         Raises:
             StoreReadError: The image cannot be read.
@@ -119,10 +128,11 @@ class Sleuth:
         """
         self.boot = boot
         self._lock = threading.Lock()
-        self._bridge = _Bridge(source, sector)
+        self._bridge = _Bridge(source, patches)
         self._system: pytsk3.FS_Info | None = None
         with self._calling("the file system"):
             self._system = pytsk3.FS_Info(self._bridge, 0, pytsk3.TSK_FS_TYPE_NTFS)
+            self._table = self._system.open_meta(RECORD_TABLE)
 
     def close(self) -> None:
         """Let the library's objects go; every later call is refused."""
@@ -135,7 +145,11 @@ class Sleuth:
     def record(self, number: int, what: str, sequence: int = 0) -> Record:
         """Open a record that is in use."""
         with self._calling(what):
-            file = self._opened().open_meta(number)
+            system = self._opened()
+            magic = self._table.read_random(number * self.boot.record, len(RECORD_MAGIC))
+            if magic != RECORD_MAGIC:  # the library does not look
+                raise _damaged(what, f"its record {number} is none")
+            file = system.open_meta(number)
             meta = file.info.meta
             if meta is None or not int(meta.flags) & pytsk3.TSK_FS_META_FLAG_ALLOC:
                 raise _damaged(what, f"its record {number} is not in use")
@@ -198,16 +212,17 @@ class Sleuth:
     def _allocated(self, record: Record, attribute: Attribute, what: str) -> list[tuple[int, int]]:
         """Return the runs on disk as half-open ranges of clusters of the attribute."""
         found: list[tuple[int, int]] = []
-        covered, whole = 0, True
+        covered, whole, clusters = 0, True, self.boot.size // self.boot.cluster
         with self._calling(what):
             for run in self._runs(record, attribute):
                 flags = int(run.flags)
-                whole = whole and run.offset == covered and not flags & _FILLER
+                whole = whole and run.offset == covered and run.len > 0 and not flags & _FILLER
                 covered = run.offset + run.len
                 if not flags & _HOLE:
+                    whole = whole and run.addr + run.len <= clusters
                     found.append((run.offset, covered))
         if not whole or covered * self.boot.cluster < attribute.size:
-            raise _damaged(what, "its list of clusters has a gap")
+            raise _damaged(what, "its list of clusters has a gap or leaves the volume")
         return found
 
     def _runs(self, record: Record, attribute: Attribute) -> Iterator[pytsk3.TSK_FS_ATTR_RUN]:
@@ -234,6 +249,8 @@ def _damaged(what: str, why: str) -> CorruptMetadataError:
 
 def _attribute(info: pytsk3.TSK_FS_ATTR) -> Attribute:
     flags = int(info.flags)
+    if info.size < 0:
+        raise ValueError(f"attribute 0x{int(info.type):X} claims {info.size} bytes")
     return Attribute(
         int(info.type),
         info.id,

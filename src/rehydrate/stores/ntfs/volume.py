@@ -16,7 +16,12 @@ from rehydrate.stores.images.bytesource import ByteSource
 from rehydrate.stores.ntfs.contents import Content, OpenContents
 from rehydrate.stores.ntfs.details import Details, case_table_of, label_of, stream_name
 from rehydrate.stores.ntfs.folders import Folders, SystemFolder
-from rehydrate.stores.ntfs.layout import ATTRIBUTE_DATA, ATTRIBUTE_EA, ATTRIBUTE_REPARSE_POINT
+from rehydrate.stores.ntfs.layout import (
+    ATTRIBUTE_DATA,
+    ATTRIBUTE_EA,
+    ATTRIBUTE_REPARSE_POINT,
+    ea_list,
+)
 from rehydrate.stores.ntfs.names import Fold
 from rehydrate.stores.ntfs.opening import open_records
 from rehydrate.stores.ntfs.records import DAMAGED, Record
@@ -138,7 +143,11 @@ class NtfsVolume:
         found = record.find(ATTRIBUTE_EA)
         if found is None or not found.size:
             return None
-        return self._records.value(record, found, _MAX_EA, what)
+        value = self._records.value(record, found, _MAX_EA, what)
+        try:
+            return ea_list(value)
+        except CorruptMetadataError as error:
+            raise CorruptMetadataError(f"{what}: {error.message}", code=DAMAGED) from error
 
     def chunk_stores(self) -> Sequence[ChunkStore]:
         """Return the chunk stores of the volume, sorted by identity."""
