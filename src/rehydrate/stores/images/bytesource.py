@@ -365,6 +365,8 @@ class FileView:
         with self._lock:
             rest = max(self._source.size - self._position, 0)
             wanted = rest if size < 0 else min(size, rest)
+            if not wanted:
+                return b""
             try:
                 data = self._source.read(self._position, wanted)
             except StoreReadError as error:

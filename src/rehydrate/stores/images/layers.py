@@ -1,4 +1,4 @@
-"""Which layer an image has, and the layers that a library reads alone: VHD and VMDK."""
+"""Which layer an image has, and the one that a library reads alone: VMDK."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -15,15 +15,14 @@ from rehydrate.stores.images.bytesource import ByteSource, FileSource, FileView
 from rehydrate.stores.images.ewf import SIGNATURE as EWF_SIGNATURE
 from rehydrate.stores.images.ewf import SIGNATURE_2 as EWF_SIGNATURE_2
 from rehydrate.stores.images.qcow import SIGNATURE as QCOW_SIGNATURE
+from rehydrate.stores.images.vhd import COOKIE as VHD_COOKIE
+from rehydrate.stores.images.vhd import FOOTER_SIZE as VHD_FOOTER
 from rehydrate.stores.images.vhdx import SIGNATURE as VHDX_SIGNATURE
 
-__all__ = ["MAX_CHAIN", "Layer", "layer_of", "open_vhd", "open_vmdk"]
+__all__ = ["MAX_CHAIN", "Layer", "layer_of", "open_vmdk"]
 
 MAX_CHAIN: Final = 32
 """Most parents that an image may have, one below the other."""
-_VHD_COOKIE: Final = b"conectix"  # Microsoft, "Virtual Hard Disk Image Format Specification"
-_VHD_FOOTER: Final = 512
-_VHD_DIFFERENCING: Final = 4
 _VMDK_SPARSE: Final = b"KDMV"
 _VMDK_COW: Final = b"COWD"
 _VMDK_TEXT: Final = b"# disk descriptorfile"
@@ -92,7 +91,7 @@ def layer_of(path: Path, file: ByteSource) -> str:
             raise UnsupportedFormatError(f"{path} is {what}", container=str(path))
     starts = {
         Layer.VHDX: (VHDX_SIGNATURE,),
-        Layer.VHD: (_VHD_COOKIE,),
+        Layer.VHD: (VHD_COOKIE,),
         Layer.EWF: (EWF_SIGNATURE, EWF_SIGNATURE_2),
         Layer.QCOW2: (QCOW_SIGNATURE,),
         Layer.VMDK: (_VMDK_SPARSE, _VMDK_COW),
@@ -102,66 +101,9 @@ def layer_of(path: Path, file: ByteSource) -> str:
             return layer
     if head.lstrip().lower().startswith(_VMDK_TEXT):
         return Layer.VMDK
-    if file.size > _VHD_FOOTER and file.read(file.size - _VHD_FOOTER, 8) == _VHD_COOKIE:
+    if file.size > VHD_FOOTER and file.read(file.size - VHD_FOOTER, 8) == VHD_COOKIE:
         return Layer.VHD
     return Layer.RAW
-
-
-def open_vhd(path: Path, file: ByteSource) -> tuple[ByteSource, tuple[Path, ...]]:
-    """Open a VHD file; of a differencing one also its parents, which lie beside it.
-
-    Args:
-        path: The file.
-        file: Its bytes; closed with the result, but not if the call fails.
-
-    Returns:
-        The disk, and the paths of the parents.
-
-    Raises:
-        ContainerNotFoundError: A parent is missing.
-        CorruptMetadataError: It contradicts itself, or a parent was changed since.
-        UnsupportedFormatError: It is of a kind that is not known, or has too many parents.
-        StoreError: The binding is not installed, code ``"store.extra-missing"``.
-        StoreReadError: It cannot be read.
-    """
-    with NeedsPackage("libvhdi-python"):
-        import pyvhdi
-    first = file
-    chain: list[pyvhdi.file] = []
-    views: list[FileView] = []
-    parents: list[Path] = []
-    with ExitStack() as opened:
-        while True:
-            place, view, handle = (parents or [path])[-1], FileView(file), pyvhdi.file()
-            with ForeignOpen(str(place), Layer.VHD, [view]):
-                handle.open_file_object(view)
-                named = None
-                if handle.get_disk_type() == _VHD_DIFFERENCING:
-                    named = handle.get_parent_filename() or ""
-                if chain and handle.get_identifier() != chain[-1].get_parent_identifier():
-                    raise CorruptMetadataError(
-                        f"{place} was changed since, or is not the parent of {path}",
-                        code="image.parent-changed",
-                        container=str(place),
-                    )
-                if chain:
-                    chain[-1].set_parent(handle)
-            chain.append(handle)
-            views.append(view)
-            if named is None:
-                break
-            if len(parents) == MAX_CHAIN:
-                raise UnsupportedFormatError(f"{path} has more than {MAX_CHAIN} parents")
-            parents.append(file_beside(place, named))
-            file = FileSource(parents[-1])
-            opened.callback(file.close)
-        with ForeignOpen(str(path), Layer.VHD, views):
-            size = chain[0].get_media_size()
-        kept = opened.pop_all()
-    return (
-        LibrarySource(chain[0], size, name=str(path), views=views, closes=[*chain, first, kept]),
-        tuple(parents),
-    )
 
 
 def open_vmdk(path: Path, file: ByteSource) -> tuple[ByteSource, tuple[Path, ...]]:

@@ -53,6 +53,10 @@ def _has_catalogue(source: ByteSource) -> bool:
     return header[:16] == _VSS and any(header[_CATALOG])
 
 
+def _identity(text: str | None) -> uuid.UUID:
+    return uuid.UUID(text) if text else uuid.UUID(int=0)
+
+
 def snapshots(source: ByteSource) -> tuple[Shadow, ...]:
     """List the shadow copies of a volume.
 
@@ -82,8 +86,8 @@ def snapshots(source: ByteSource) -> tuple[Shadow, ...]:
             found.append(
                 Shadow(
                     number=index + 1,
-                    identifier=uuid.UUID(store.get_copy_identifier()),
-                    set_identifier=uuid.UUID(store.get_copy_set_identifier()),
+                    identifier=_identity(store.get_copy_identifier()),
+                    set_identifier=_identity(store.get_copy_set_identifier()),
                     created_ns=created * 100,
                     size=min(store.get_volume_size(), MAX_OFFSET),
                 )

@@ -17,10 +17,10 @@ from rehydrate.stores.images.layers import (
     MAX_CHAIN,
     Layer,
     layer_of,
-    open_vhd,
     open_vmdk,
 )
 from rehydrate.stores.images.qcow import open_qcow
+from rehydrate.stores.images.vhd import open_vhd
 from rehydrate.stores.images.vhdx import open_vhdx
 
 __all__ = ["ByteSource", "OpenedImage", "open_image"]
@@ -69,7 +69,7 @@ def open_image(path: Path) -> OpenedImage:
         CorruptMetadataError: The layer contradicts itself, or a parent was changed since
             (code ``"image.parent-changed"``).
         StoreError: The layer needs a package that is not installed (code
-            ``"store.extra-missing"``); raw images, VHDX and EWF need none.
+            ``"store.extra-missing"``); only QCOW2 and VMDK do.
         StoreReadError: A file cannot be read.
     """
     return _open(path, depth=0)
@@ -107,5 +107,6 @@ def _open_layer(
         return open_vhdx(path, file, open_below), tuple(below)
     if layer == Layer.QCOW2:
         return open_qcow(path, file, open_below), tuple(below)
-    with_library = {Layer.VHD: open_vhd, Layer.EWF: open_ewf, Layer.VMDK: open_vmdk}
-    return with_library[layer](path, file)
+    if layer == Layer.VHD:
+        return open_vhd(path, file, open_below), tuple(below)
+    return (open_ewf if layer == Layer.EWF else open_vmdk)(path, file)
