@@ -62,10 +62,11 @@ def repair(prefix: str, ref: RecordRef) -> Walk:
     """Look for a record in at most four rounds of reads.
 
     The folder is listed first: a compacted container has another generation in its name. Round 1
-    reads the record at its hint, and the pages with container header and redirection tables, in the
-    generation of the reference or else the newest one. Round 2 reads tables that are larger than
-    their page, round 3 the record where they say that it is, and round 4 walks this container, other
-    generations of it, and the copies of often used chunks.
+    reads the pages with container header and redirection tables, in the generation of the reference
+    or else the newest one, and in the former the record at its hint once more. Round 2 reads tables
+    that are larger than their page, round 3 the record where they say that it is, or else at its
+    hint, and round 4 walks this container, other generations of it, and the copies of often used
+    chunks.
 
     Args:
         prefix: Folder of the store.
@@ -84,32 +85,32 @@ def repair(prefix: str, ref: RecordRef) -> Walk:
     exact = container_path(prefix, ref.kind, ref.container, ref.generation)
     listed = _generations(prefix, names, ref)
     path = exact if exact in listed or not listed else listed[0]
-    again, page = yield (Read(path, ref.offset, ref.length), Read(path, 0, HEAD_SIZE))
-    data = _accept(again, ref)
+    # In another generation the hint is stale for all records but those that did not move, and
+    # their table lists them all: nothing is read in vain.
+    hint = (Read(path, ref.offset, ref.length),)
+    *again, page = yield (*(hint if path == exact else ()), Read(path, 0, HEAD_SIZE))
+    data = _first(again, ref)
     if data is not None:
         return data
-    generation = ref.generation if path == exact else _generation(path)
-    head = _look(page, ref, generation)
+    head = _look(page, ref, ref.generation if path == exact else _generation(path))
     places = head.places
     if head.tables:
         tables = yield tuple(Read(path, offset, size) for offset, size in head.tables)
         places += tuple(p for table in tables for p in _in_table(table, ref.local_id))
-    places = tuple(dict.fromkeys(p for p in places if p != ref.offset or path != exact))
-    if places:
-        for record in (yield tuple(Read(path, place, ref.length) for place in places)):
-            data = _accept(record, ref)
-            if data is not None:
-                return data
+    moved = dict.fromkeys(Read(path, place, ref.length) for place in places)
+    looked = tuple(moved or hint) if path != exact else tuple(r for r in moved if r not in hint)
+    data = _first((yield looked) if looked else (), ref)
+    if data is not None:
+        return data
     others = [other for other in listed if other != path][:_MOST_GENERATIONS]
     others += _hotspots(prefix, hot) if ref.kind == DATA else []
     if not head.foreign:
         others.insert(0, path)
     reach = max(ref.offset + ref.length, head.end, _USUAL_SIZE) + _SCAN_SLACK
     for answer in (yield tuple(_scan(other, reach, ref) for other in others)):
-        if isinstance(answer, bytes):
-            copy = _copy(answer, ref)
-            if copy is not None:
-                return copy
+        data = _copy(answer, ref)
+        if data is not None:
+            return data
     raise CorruptMetadataError("no good copy of a record was found", code="record.lost")
 
 
@@ -130,7 +131,15 @@ def _accept(record: Answer, ref: RecordRef) -> bytes | None:
     return bytes(data)
 
 
-def _copy(record: bytes, ref: RecordRef) -> bytes | None:
+def _first(records: Sequence[Answer], ref: RecordRef) -> bytes | None:
+    """Return the logical bytes of the first answer that is the record."""
+    found = (_accept(record, ref) for record in records)
+    return next((data for data in found if data is not None), None)
+
+
+def _copy(record: Answer, ref: RecordRef) -> bytes | None:
+    if not isinstance(record, bytes):
+        return None
     data = decode_copy(memoryview(record), ref.kind, ref.logical_size, ref.digest)
     return None if data is None else bytes(data)
 
