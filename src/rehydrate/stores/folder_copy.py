@@ -335,10 +335,10 @@ def data_ranges(files: Files, fd: int, size: int) -> tuple[FileExtent, ...]:
 def _stub_ranges(files: Files, fd: int, path: bytes) -> tuple[FileExtent, ...] | None:
     """Return the own ranges of a stub that is a file, where they can be believed."""
     status = files.fstat(fd)
-    if not status.st_size or getattr(status, "st_blksize", 2 * _BLOCK) > _BLOCK:
+    if getattr(status, "st_blksize", 2 * _BLOCK) > _BLOCK:
         return None
     ranges = data_ranges(files, fd, status.st_size)
-    if sum(extent.length for extent in ranges) == status.st_size:
+    if sum(extent.length for extent in ranges) == status.st_size:  # an empty file, too
         return None
     return None if any(_is_zero(files, fd, extent, path) for extent in ranges) else ranges
 

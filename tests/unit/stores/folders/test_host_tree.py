@@ -25,6 +25,7 @@ def test_a_root_that_is_none_is_told(tmp_path: Path) -> None:
 def test_paths_that_lead_out_or_are_none_are_refused(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "out").write_bytes(b"secret")
+    (tmp_path / "in" / "a").write_bytes(b"data")
     (tmp_path / "in" / "link").symlink_to("../out")
     (tmp_path / "in" / "folder").symlink_to("..")
     tree = HostTree(tmp_path / "in")

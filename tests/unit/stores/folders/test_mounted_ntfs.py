@@ -184,6 +184,29 @@ class TestDrivers:
         assert problem.startswith("stub is a reparse point that the ntfs3 driver does not show")
         volume.close()
 
+    def test_a_stub_that_a_driver_shows_as_a_file_has_unknown_own_ranges(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        buffer = struct.pack("<IHH", DEDUP_TAG, 4, 0) + b"stub"
+        with (tmp_path / "stub").open("wb") as file:
+            file.truncate(1 << 20)
+
+        def answer(_folder: Folder, name: bytes, attribute: str) -> bytes | None:
+            if attribute == "system.ntfs_reparse_data":
+                return buffer if name == b"stub" else None
+            return bytes(32) if attribute == "system.ntfs_times_be" else None
+
+        monkeypatch.setattr(Folder, "attribute", answer)
+        volume = FolderCopy(tmp_path)
+        (entry,) = volume.entries()
+        assert (entry.size, entry.reparse_tag) == (1 << 20, DEDUP_TAG)
+        assert volume.own_ranges(entry) is None
+        assert volume.reparse_data(entry) == buffer
+        monkeypatch.setattr(Folder, "attribute", lambda *_: None)
+        with pytest.raises(StoreReadError):
+            volume.reparse_data(entry)
+        volume.close()
+
     def test_a_stream_that_is_too_large_is_told(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
