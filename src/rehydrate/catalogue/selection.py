@@ -4,21 +4,28 @@ One rule for all patterns, those that exclude included: they are matched against
 the root of the version, component by component. ``*``, ``?`` and ``[...]`` stay inside a component,
 ``**`` stands for any number of components. What a pattern matches comes with everything below it.
 A path that is there exactly as written is matched too, whatever characters it holds.
+
+Where a volume tells names apart without regard to case, paths and patterns are folded before they
+are compared. A range such as ``[a-z]`` is then one of folded characters.
 """
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
-from typing import Final, Self
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Self, TypeAlias
 
 import attrs
 import numpy as np
 
+from rehydrate.catalogue.casing import decode_name
 from rehydrate.chunks import Bools, Ints
 from rehydrate.errors import RequestError
 from rehydrate.formats.native.catalogue import tree_key
 
-__all__ = ["Chosen", "Selection", "split_list"]
+__all__ = ["Chosen", "Fold", "Selection", "split_list"]
+
+Fold: TypeAlias = Callable[[str], str]
+"""Makes names equal that are one name; see :meth:`~rehydrate.catalogue.casing.Casing.fold`."""
 
 _MAGIC: Final = re.compile(r"[*?\[]")
 
@@ -42,14 +49,16 @@ class _Pattern:
 
     Attributes:
         text: As it was given.
-        path: As a path, without slashes around it.
-        prefix: The leading components without wildcards: where to look.
-        regex: What matches, or ``None`` for a plain path.
+        path: As a path, folded, without slashes around it.
+        prefix: The leading components without wildcards, as they were given: where to look.
+        top: The same, folded.
+        regex: What matches folded paths, or ``None`` for a plain path.
     """
 
     text: str
     path: bytes
     prefix: bytes
+    top: bytes
     regex: re.Pattern[str] | None
 
 
@@ -59,6 +68,7 @@ class Selection:
 
     _wanted: tuple[_Pattern, ...]
     _excluded: tuple[_Pattern, ...]
+    _fold: Fold | None = None
 
     @classmethod
     def of(
@@ -67,6 +77,7 @@ class Selection:
         *,
         excludes: Iterable[str | bytes] = (),
         paths: Iterable[bytes] = (),
+        fold: Fold | None = None,
     ) -> Self:
         """Compile a choice.
 
@@ -74,15 +85,17 @@ class Selection:
             patterns: What to take; if nothing is given here or in ``paths``, everything.
             excludes: What to leave out of it.
             paths: Exact paths to take, without wildcards, as ``--files-from`` lists them.
+            fold: How the volume compares names; ``None`` = byte by byte.
 
         Raises:
             RequestError: A pattern is empty or leads outside.
         """
-        wanted = [_compile(_text(pattern), plain=False) for pattern in patterns]
-        wanted += [_compile(_text(path), plain=True) for path in paths]
+        wanted = [_compile(_text(pattern), fold, plain=False) for pattern in patterns]
+        wanted += [_compile(_text(path), fold, plain=True) for path in paths]
         return cls(
             tuple(wanted),
-            tuple(_compile(_text(pattern), plain=False) for pattern in excludes),
+            tuple(_compile(_text(pattern), fold, plain=False) for pattern in excludes),
+            fold,
         )
 
     @property
@@ -100,16 +113,49 @@ class Selection:
         Returns:
             The chosen ones, and the patterns that match none of ``paths``.
         """
-        keys = [tree_key(path) for path in paths]
+        view = _View.of(paths, self._fold)
         taken: Bools = np.full(len(paths), not self._wanted)
         unmatched = [
-            pattern.text
-            for pattern in self._wanted
-            if not _mark(pattern, paths, keys, taken, value=True)
+            pattern.text for pattern in self._wanted if not _mark(pattern, view, taken, value=True)
         ]
         for pattern in self._excluded:
-            _mark(pattern, paths, keys, taken, value=False)
-        return Chosen(np.flatnonzero(taken), tuple(unmatched))
+            _mark(pattern, view, taken, value=False)
+        return Chosen(view.indexes(taken), tuple(unmatched))
+
+
+@attrs.frozen(eq=False)
+class _View:
+    """Paths in the order in which they are looked for.
+
+    Attributes:
+        text: Returns the path of a row as text.
+        keys: Key of each row, ascending.
+        order: Position of each row in the paths; ``None`` = its number.
+    """
+
+    text: Callable[[int], str]
+    keys: list[bytes]
+    order: Ints | None
+
+    @classmethod
+    def of(cls, paths: Sequence[bytes], fold: Fold | None) -> Self:
+        """Look at paths."""
+        if fold is None:
+            keys = [tree_key(path) for path in paths]
+            return cls(lambda row: paths[row].decode("utf-8", "surrogateescape"), keys, None)
+        texts = [fold(decode_name(path)) for path in paths]
+        keys = [tree_key(text.encode("utf-8", "surrogatepass")) for text in texts]
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        return cls(
+            lambda row: texts[order[row]],
+            [keys[index] for index in order],
+            np.array(order, np.int64),
+        )
+
+    def indexes(self, taken: Bools) -> Ints:
+        """Return the positions of rows, ascending."""
+        rows: Ints = np.flatnonzero(taken)
+        return rows if self.order is None else np.sort(self.order[rows])
 
 
 def split_list(data: bytes) -> list[bytes]:
@@ -125,22 +171,16 @@ def split_list(data: bytes) -> list[bytes]:
     return [line for line in lines if line]
 
 
-def _mark(
-    pattern: _Pattern, paths: Sequence[bytes], keys: list[bytes], taken: Bools, *, value: bool
-) -> bool:
+def _mark(pattern: _Pattern, view: _View, taken: Bools, *, value: bool) -> bool:
     """Set ``taken`` to ``value`` where the pattern matches; tell whether it does anywhere."""
-    start, stop = _below(keys, pattern.path)
+    start, stop = _below(view.keys, pattern.path)
     taken[start:stop] = value
     found = stop > start
     if pattern.regex is None:
         return found
-    start, stop = _below(keys, pattern.prefix) if pattern.prefix else (0, len(keys))
+    start, stop = _below(view.keys, pattern.top) if pattern.top else (0, len(view.keys))
     match = pattern.regex.fullmatch
-    hits = [
-        number
-        for number in range(start, stop)
-        if match(paths[number].decode("utf-8", "surrogateescape"))
-    ]
+    hits = [row for row in range(start, stop) if match(view.text(row))]
     taken[hits] = value
     return found or bool(hits)
 
@@ -154,20 +194,28 @@ def _text(pattern: str | bytes) -> str:
     return pattern if isinstance(pattern, str) else pattern.decode("utf-8", "surrogateescape")
 
 
-def _compile(text: str, *, plain: bool) -> _Pattern:
+def _compile(text: str, fold: Fold | None, *, plain: bool) -> _Pattern:
     parts = [part for part in text.split("/") if part not in ("", ".")]
     if not text or "\0" in text:
         raise RequestError(f"{text!r} is no path")
     if ".." in parts:
         raise RequestError(f"{text!r} leads outside: paths begin at the root of the version")
-    path = _encode("/".join(parts))
     if not parts:  # "/" or ".": everything
-        return _Pattern(text, b"", b"", re.compile("(?s:.*)"))
+        return _Pattern(text, b"", b"", b"", re.compile("(?s:.*)"))
     magic = [number for number, part in enumerate(parts) if _MAGIC.search(part)]
-    if plain or not magic:
-        return _Pattern(text, path, path, None)
-    prefix = _encode("/".join(parts[: magic[0]]))
-    return _Pattern(text, path, prefix, re.compile(_regex(parts)))
+    plain = plain or not magic
+    prefix = _encode("/".join(parts if plain else parts[: magic[0]]))
+    path = _encode("/".join(parts))
+    if fold is None:
+        regex = None if plain else re.compile(_regex(parts))
+        return _Pattern(text, path, prefix, prefix, regex)
+    parts = fold(decode_name(path)).split("/")
+    regex = None if plain else re.compile(_regex(parts))
+    return _Pattern(text, _folded(path, fold), prefix, _folded(prefix, fold), regex)
+
+
+def _folded(path: bytes, fold: Fold) -> bytes:
+    return fold(decode_name(path)).encode("utf-8", "surrogatepass")
 
 
 def _encode(text: str) -> bytes:
