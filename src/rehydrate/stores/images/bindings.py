@@ -7,7 +7,7 @@ make them raise nearly anything.
 import threading
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Final, Protocol
 
 from rehydrate.errors import (
     CorruptMetadataError,
@@ -127,10 +127,7 @@ class _Closes(Protocol):
 
 
 class LibrarySource:
-    """The bytes that a libyal object gives, read by one thread at a time.
-
-    It is a context manager for the time in which the caller is not sure yet whether to keep it.
-    """
+    """The bytes that a libyal object gives, read by one thread at a time."""
 
     def __init__(
         self,
@@ -162,14 +159,6 @@ class LibrarySource:
         self._closes = tuple(closes)
         self._lock = threading.Lock()
         self._closed = False
-
-    def __enter__(self) -> Self:
-        """Return the source itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self.close()
 
     @property
     def size(self) -> int:
