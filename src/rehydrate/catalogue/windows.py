@@ -231,12 +231,15 @@ class VolumeCatalogue:
         taken = {entry.path for entry in entries}
         for entry in entries:
             kept = keep(volume, entry.found, form)
+            beside = {entry.path + suffix: content for suffix, content in kept.sidecars}
+            clash = sorted(beside.keys() & taken)
+            if clash:
+                names = ", ".join(name.decode("utf-8", "replace") for name in clash)
+                kept = attrs.evolve(kept, lost=(*kept.lost, f"sidecar ({names} is there)"))
             yield _request(volume, entry, kept)
-            for suffix, content in kept.sidecars:
-                path = entry.path + suffix
-                if path not in taken:
-                    taken.add(path)
-                    yield _made_file(path, content)
+            for path in sorted(beside.keys() - taken):
+                yield _made_file(path, beside[path])
+            taken |= beside.keys()
 
 
 def _request(volume: Volume, entry: EntryOnVolume, kept: Kept) -> RestoreRequest:

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from rehydrate.errors import PublishError
 from rehydrate.ports import Files
 from rehydrate.staging.paths import display
-from rehydrate.staging.table import Attributes
+from rehydrate.staging.table import Attributes, Xattrs
 from rehydrate.staging.workspace import Identity
 from rehydrate.values import NO_MODE, NO_OWNER, NO_TIME
 
@@ -24,6 +24,11 @@ MAX_XATTR_BYTES: Final = 1 << 20
 SPECIAL_BITS: Final = 0o7000
 """setuid, setgid and sticky: only with ``same_permissions``."""
 
+_OF_NTFS: Final = frozenset(
+    b"system.ntfs_" + name for name in (b"acl", b"attrib_be", b"crtime_be", b"times_be", b"ea")
+)
+"""What ntfs-3g takes for a file of a mounted NTFS volume. Reparse data are not among them: a restored
+file is no stub."""
 _BIT_NAMES: Final = ((0o4000, "setuid"), (0o2000, "setgid"), (0o1000, "sticky"))
 
 
@@ -85,9 +90,12 @@ class MetadataWriter:
         uid, gid = self.owner(wanted)
         if (uid, gid) != (-1, -1):
             attempt("owner", files.fchown, fd, uid, gid)
-        for name, value in self._allowed(wanted.xattrs, lost):
+        before, after = self._allowed(wanted.xattrs, lost)
+        for name, value in before:
             attempt(display(name), files.fsetxattr, fd, name, value)
         attempt("mode", files.fchmod, fd, self._mode(wanted.mode, default_mode, lost))
+        for name, value in after:
+            attempt(display(name), files.fsetxattr, fd, name, value)
         if wanted.mtime_ns != NO_TIME:
             attempt("mtime", files.futime, fd, wanted.mtime_ns, wanted.mtime_ns)
         if not lost:
@@ -148,14 +156,17 @@ class MetadataWriter:
         lost.extend(name for bit, name in _BIT_NAMES if mode & bit)
         return mode & 0o777
 
-    def _allowed(
-        self, xattrs: tuple[tuple[bytes, bytes], ...], lost: list[str]
-    ) -> list[tuple[bytes, bytes]]:
-        if not xattrs:
-            return []
+    def _allowed(self, xattrs: Xattrs, lost: list[str]) -> tuple[Xattrs, Xattrs]:
+        """Return the attributes to set before the mode, and those that it would spoil."""
         if len(xattrs) > MAX_XATTRS or sum(len(n) + len(v) for n, v in xattrs) > MAX_XATTR_BYTES:
             lost.append("xattrs")
-            return []
+            return (), ()
         prefixes = (b"user.", b"security.") if self._same_permissions else (b"user.",)
-        lost.extend(display(name) for name, _ in xattrs if not name.startswith(prefixes))
-        return [pair for pair in xattrs if pair[0].startswith(prefixes)]
+        before = tuple(pair for pair in xattrs if pair[0].startswith(prefixes))
+        after = tuple(pair for pair in xattrs if pair[0] in _OF_NTFS)
+        lost.extend(
+            display(name)
+            for name, _ in xattrs
+            if not (name.startswith(prefixes) or name in _OF_NTFS)
+        )
+        return before, after

@@ -319,7 +319,8 @@ def _open_private(files: Files, name: bytes, parent: int) -> int:
         return fd
     raise UnsafeTargetError(
         f"{shown!r} in the target belongs to user {uid} with mode {mode:o}, so others may have"
-        " changed what is staged; remove it",
+        " changed what is staged; remove it, or, where the volume shows every file so, mount it with"
+        " umask=077",
         code="fs.swap",
     )
 

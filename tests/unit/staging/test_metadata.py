@@ -47,6 +47,25 @@ def test_order_owner_attributes_mode_time() -> None:
     ]
 
 
+def test_what_ntfs_keeps_comes_after_the_mode() -> None:
+    xattrs = (
+        (b"system.ntfs_acl", b"descriptor"),
+        (b"user.a", b"x"),
+        (b"system.ntfs_times_be", b"times"),
+        (b"system.ntfs_reparse_data", b"a stub"),
+        (b"system.posix_acl_access", b"other"),
+    )
+    lost, calls, _ = apply(Attributes(0o640, TIME, xattrs=xattrs))
+    assert lost == Lost(("system.ntfs_reparse_data", "system.posix_acl_access"), None)
+    assert calls == [
+        ("fsetxattr", b"user.a", b"x"),
+        ("fchmod", 0o640),
+        ("fsetxattr", b"system.ntfs_acl", b"descriptor"),
+        ("fsetxattr", b"system.ntfs_times_be", b"times"),
+        ("futime", TIME, TIME),
+    ]
+
+
 def test_unknown_metadata_is_left_alone() -> None:
     assert apply(Attributes())[1] == [("fchmod", 0o644)]
 
