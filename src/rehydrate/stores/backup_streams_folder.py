@@ -4,7 +4,8 @@ Files keep their names: ``Docs/a.txt`` in the folder is the backup stream of tha
 containers of the chunk store are backup streams, too. Directories are directories. A file that is no
 backup stream is left out and told. A backup stream holds no times, no attributes and no number of
 names; these are not known. Own data of a stub is known exactly from its sparse blocks; if its data
-stream is missing, or not a sparse one although the file has reparse data, it is unknown.
+stream is missing (the size is then told as 0), or is not a sparse one although the file has reparse
+data, it is unknown.
 """
 
 import os

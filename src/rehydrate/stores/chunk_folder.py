@@ -184,7 +184,7 @@ def find_chunk_stores(path: str | os.PathLike[str]) -> Sequence[tuple[StoreId, P
     """
     given = Path(path)
     inside = _folders(given)
-    for own in (Path(os.path.abspath(given)).name, given.resolve().name):  # noqa: PTH100 - unresolved
+    for own in (given.absolute().name, given.resolve().name):
         identity = _identity(own)
         if identity is not None:
             return [(identity, given)]

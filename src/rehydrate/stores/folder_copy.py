@@ -7,7 +7,10 @@ Files, directories and the containers of chunk stores are what they are. A stub 
   same and never followed), or
 * a *sidecar*: ``NAME.reparse`` holds the reparse data of ``NAME``, which is a sparse file, an empty
   one, or missing. A file is a sidecar if it begins with the tag of deduplicated files, or if all
-  of it is one well-formed reparse buffer; it is then no file of the volume itself.
+  of it is one well-formed reparse buffer; it is then no file of the volume itself. A sidecar serves
+  all names of a file with several names.
+
+The size of a stub whose data file is missing, or that is shown as a link, is told as 0: not known.
 
 **Own data of a stub** (:meth:`FolderCopy.own_ranges`) wins over the chunk store, so a range that a
 copying tool made up would destroy good data. Hence a stub's own ranges are *unknown* (``None``)

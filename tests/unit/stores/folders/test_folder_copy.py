@@ -150,8 +150,7 @@ def test_folders_that_are_not_asked_for_are_not_looked_at(root: Path) -> None:
 
 def test_names_that_are_no_text_are_kept(root: Path) -> None:
     name = b"caf\xe9 \xed\xa0\x80"
-    with open(os.path.join(os.fsencode(root), name), "wb") as file:  # noqa: PTH118, PTH123 - bytes
-        file.write(b"x")
+    (root / os.fsdecode(name)).write_bytes(b"x")
     volume = FolderCopy(root)
     (entry,) = volume.entries()
     assert entry.path == name
