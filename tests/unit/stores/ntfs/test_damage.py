@@ -33,7 +33,6 @@ from tests.unit.stores.ntfs.images import (
     record_at,
 )
 
-pytsk3 = pytest.importorskip("pytsk3")
 tsk = pytest.importorskip("rehydrate.stores.ntfs.tsk")
 
 Tree = dict[bytes, VolumeEntry]
@@ -486,7 +485,7 @@ def test_a_short_answer_of_the_library_is_no_answer(
     assert content.attribute is not None
 
     methods = {"__init__": lambda _self: None, "read_random": lambda *_: b"abc"}
-    short = type("Short", (pytsk3.File,), methods)
+    short = type("Short", (tsk.pytsk3.File,), methods)
     for file, error in ((short(), StoreReadError), (None, CorruptMetadataError)):
         record = attrs.evolve(content.record, file=file)
         with pytest.raises(error):

@@ -25,8 +25,9 @@ from tests.unit.stores.ntfs.images import DESCRIPTOR, EXTENDED, opened
 
 
 def boot(
-    *,
     name: bytes = b"NTFS    ",
+    /,
+    *,
     sector: int = 512,
     cluster: int = 8,
     total: int = 1 << 20,
@@ -100,7 +101,7 @@ def test_records_are_counted_in_clusters_or_as_a_power_of_two(field: int, expect
 )
 def test_a_boot_sector_without_sense_is_damaged(changed: dict[str, int]) -> None:
     with pytest.raises(CorruptMetadataError) as caught:
-        read_boot(boot(**changed))  # type: ignore[arg-type]
+        read_boot(boot(**changed))
     assert caught.value.code == "volume.damaged"
 
 
@@ -114,7 +115,7 @@ def test_a_boot_sector_without_sense_is_damaged(changed: dict[str, int]) -> None
     ],
 )
 def test_other_volumes_are_refused_by_name(name: bytes, code: str, message: str) -> None:
-    sector = boot(name=name)[:510] + b"\x55\xaa"
+    sector = boot(name)[:510] + b"\x55\xaa"
     with pytest.raises(UnsupportedFormatError, match=f"test image: .*{message}") as caught:
         opened(sector + bytes(8192))
     assert caught.value.code == code
