@@ -1,5 +1,9 @@
+from rehydrate.catalogue.opening import open_volumes
+from rehydrate.catalogue.windows import EntryOnVolume, VolumeCatalogue, VolumeVersion
+from rehydrate.catalogue.windows_metadata import WindowsMetadata
 from rehydrate.engine.in_place import restore_in_place
 from rehydrate.engine.planning import plan_restore
+from rehydrate.engine.random_access import read_range
 from rehydrate.engine.restore import restore_files
 from rehydrate.errors import (
     Cancelled,
@@ -27,6 +31,7 @@ from rehydrate.errors import (
     UnsafeTargetError,
     UnsupportedFormatError,
 )
+from rehydrate.formats.walk import Limits
 from rehydrate.plan.read_plan import (
     PlannedContainer,
     PlannedExtent,
@@ -79,6 +84,15 @@ from rehydrate.staging.root import (
 from rehydrate.stores.directory import (
     DirectoryStore,
 )
+from rehydrate.stores.volume import (
+    ChunkStore,
+    NamedStream,
+    StoreFile,
+    Volume,
+    VolumeEntry,
+    VolumeFacts,
+    store_folder,
+)
 from rehydrate.values import (
     MAX_OFFSET,
     ContainerExtent,
@@ -98,6 +112,7 @@ __all__ = [
     "Catalogue",
     "CatalogueEntry",
     "ChunkMismatchError",
+    "ChunkStore",
     "ContainerExtent",
     "ContainerNotFoundError",
     "CorruptMetadataError",
@@ -108,6 +123,7 @@ __all__ = [
     "DirectoryStore",
     "Durability",
     "DurabilityError",
+    "EntryOnVolume",
     "FileExtent",
     "FileFinished",
     "FileMetadata",
@@ -116,8 +132,10 @@ __all__ = [
     "FormatError",
     "JobStarted",
     "LimitError",
+    "Limits",
     "Links",
     "ListsContainers",
+    "NamedStream",
     "NoSpaceError",
     "NotReadyError",
     "Notice",
@@ -149,6 +167,7 @@ __all__ = [
     "StagingError",
     "StoreContractError",
     "StoreError",
+    "StoreFile",
     "StoreId",
     "StoreLockedError",
     "StorePath",
@@ -160,8 +179,17 @@ __all__ = [
     "UnsafeTargetError",
     "UnsupportedFormatError",
     "VersionInfo",
+    "Volume",
+    "VolumeCatalogue",
+    "VolumeEntry",
+    "VolumeFacts",
+    "VolumeVersion",
+    "WindowsMetadata",
     "as_windows",
+    "open_volumes",
     "plan_restore",
+    "read_range",
     "restore_files",
     "restore_in_place",
+    "store_folder",
 ]
