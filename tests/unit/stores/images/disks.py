@@ -227,16 +227,20 @@ class LogEntry:
     pages: Mapping[int, bytes] = attrs.Factory(dict)
     zeros: Sequence[tuple[int, int]] = ()
     log_id: uuid.UUID = LOG_ID
+    row_sequence: int | None = None
+    data_sequence: int | None = None
 
     def packed(self) -> bytes:
+        number = self.sequence if self.row_sequence is None else self.row_sequence
         rows = b"".join(
-            struct.pack("<4s4xQQQ", b"zero", size, place, self.sequence)
-            for place, size in self.zeros
+            struct.pack("<4s4xQQQ", b"zero", size, place, number) for place, size in self.zeros
         )
         data = b""
-        high, low = divmod(self.sequence, 1 << 32)
+        high, low = divmod(
+            self.sequence if self.data_sequence is None else self.data_sequence, 1 << 32
+        )
         for place, page in self.pages.items():
-            rows += struct.pack("<4s4s8sQQ", b"desc", page[-4:], page[:8], place, self.sequence)
+            rows += struct.pack("<4s4s8sQQ", b"desc", page[-4:], page[:8], place, number)
             data += struct.pack("<4sI", b"data", high) + page[8:-4] + struct.pack("<I", low)
         count = len(self.zeros) + len(self.pages)
         sectors = -(-(64 + len(rows)) // 4096)

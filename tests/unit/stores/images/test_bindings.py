@@ -48,6 +48,18 @@ def test_large_reads_are_made_in_pieces() -> None:
     assert asked == [(16 << 20, 5), (16 << 20, 5 + (16 << 20)), (8 << 20, 5 + (32 << 20))]
 
 
+def test_a_library_is_asked_by_one_thread_at_a_time() -> None:
+    locked: list[bool] = []
+
+    def answer(size: int, _offset: int) -> bytes:
+        locked.append(source._lock.locked())
+        return bytes(size)
+
+    source = LibrarySource(Handle(answer), 100, name="x")
+    source.read(0, 10)
+    assert locked == [True]
+
+
 def test_short_answers_are_asked_again_and_impossible_ones_refused() -> None:
     source = LibrarySource(Handle(lambda size, _: bytes(min(size, 7))), 100, name="x")
     assert source.read(3, 50) == bytes(50)

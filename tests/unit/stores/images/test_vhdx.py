@@ -237,6 +237,8 @@ def test_a_log_without_a_valid_run_is_refused(tmp_path: Path) -> None:
             logged(attrs.evolve(entry, pages={1 << 40: table_page()})),
             logged(attrs.evolve(entry, zeros=[(5 * MIB, 1 << 40)])),
             logged(attrs.evolve(entry, zeros=[(5 * MIB, 100)])),
+            logged(attrs.evolve(entry, row_sequence=4)),
+            logged(attrs.evolve(entry, data_sequence=4)),
         ],
         "when it had": [logged(attrs.evolve(entry, file_size=END + MIB))],
     }
@@ -272,6 +274,23 @@ def test_the_other_header_and_the_other_table_are_used(parent: Path) -> None:
         parent.write_bytes(data)
         with pytest.raises(CorruptMetadataError, match="neither"):
             open_image(parent)
+
+
+def test_the_header_that_was_written_last_counts(parent: Path) -> None:
+    clean, late = parent.read_bytes(), logged().packed()  # the log of the latter is not valid
+    places = (64 << 10, 128 << 10)  # the second one has the higher number
+    for first, second, valid in ((late, clean, True), (clean, late, False)):
+        headers = first[places[0] : places[0] + PAGE], second[places[1] : places[1] + PAGE]
+        for order in (headers, headers[::-1]):
+            data = bytearray(clean)
+            for place, header in zip(places, order, strict=True):
+                data[place : place + PAGE] = header
+            parent.write_bytes(data)
+            if valid:
+                assert everything(parent) == DISK
+            else:
+                with pytest.raises(CorruptMetadataError, match="no valid entries"):
+                    open_image(parent)
 
 
 def test_unknown_states_and_places_beyond_the_end_are_errors_of_their_block_only(
