@@ -1,6 +1,5 @@
 """Opening whatever holds a deduplicated volume: images, backups, folder copies, by what they are."""
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -11,13 +10,11 @@ from rehydrate.catalogue.windows import VolumeCatalogue, VolumeVersion
 from rehydrate.errors import (
     FormatError,
     RequestError,
-    RestoreError,
     StoreError,
     UnsupportedFormatError,
 )
 from rehydrate.protocols import BackupStore
-from rehydrate.stores.backup_stream import parse_backup_stream
-from rehydrate.stores.backup_streams_folder import BackupStreamFolder
+from rehydrate.stores.backup_streams_folder import BackupStreamFolder, holds_backup_streams
 from rehydrate.stores.chunk_folder import ChunkFolder, find_chunk_stores
 from rehydrate.stores.folder_copy import FolderCopy
 from rehydrate.stores.images.partitions import Partition, partitions, volume_source
@@ -105,33 +102,8 @@ def _versions(path: Path, partition: int | str | None, opened: ExitStack) -> lis
         return _backup_versions(backups, partition, opened)
     if partition is not None:
         raise RequestError(f"{path} is a folder: it has no partitions", code="request.partition")
-    kind = BackupStreamFolder if _holds_backup_streams(path) else FolderCopy
+    kind = BackupStreamFolder if holds_backup_streams(path) else FolderCopy
     return [_version(path.name, path.stat().st_mtime_ns, partial(kind, path))]
-
-
-def _holds_backup_streams(path: Path) -> bool:
-    """Tell whether the files in a folder are backup streams, by the first one that is not empty."""
-    for folder, folders, names in os.walk(path):
-        folders.sort()
-        for name in sorted(names):
-            file = Path(folder, name)
-            size = 0 if file.is_symlink() or not file.is_file() else file.stat().st_size
-            if size:
-                return _is_backup_stream(file, size)
-    return False
-
-
-def _is_backup_stream(file: Path, size: int) -> bool:
-    try:
-        with file.open("rb") as stream:
-
-            def read(offset: int, count: int) -> bytes:
-                stream.seek(offset)
-                return stream.read(count)
-
-            return bool(parse_backup_stream(read, size).parts)
-    except (OSError, RestoreError):
-        return False
 
 
 def _version(name: str, created_ns: int, opens: Callable[[], Volume]) -> VolumeVersion:

@@ -249,7 +249,7 @@ def _request(volume: Volume, entry: EntryOnVolume, kept: Kept) -> RestoreRequest
         return RestoreRequest(
             entry.stub,
             entry.path,
-            size=found.size,
+            size=found.size or None,  # a stub of no size is one whose size its source cannot tell
             metadata=attrs.evolve(kept.metadata, left_out=kept.lost),
             own_data=_own_data(volume, found),
             link_group=links,
