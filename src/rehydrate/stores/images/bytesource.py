@@ -108,6 +108,7 @@ class FileSource:
         """
         self.path = path
         self._name = str(path)
+        self._lock = threading.Lock()
         try:
             self._fd = os.open(path, _READ_ONLY)
         except FileNotFoundError as error:
@@ -135,6 +136,13 @@ class FileSource:
             f"{self.path} is neither a file nor a block device", container=self._name
         )
 
+    def _read_at(self, size: int, offset: int) -> bytes:
+        if hasattr(os, "pread"):
+            return os.pread(self._fd, size, offset)
+        with self._lock:  # Windows: no read may come between seek and read
+            os.lseek(self._fd, offset, os.SEEK_SET)
+            return os.read(self._fd, size)
+
     @property
     def size(self) -> int:
         """Number of bytes when it was opened."""
@@ -151,7 +159,7 @@ class FileSource:
         got = 0
         try:
             while got < size:
-                part = os.pread(self._fd, size - got, offset + got)
+                part = self._read_at(size - got, offset + got)
                 if not part:
                     break
                 parts.append(part)

@@ -97,6 +97,15 @@ def test_a_file_that_became_shorter_is_an_error_with_the_place(hundred: Path) ->
     assert (caught.value.offset, caught.value.length) == (40, 10)
 
 
+def test_a_system_without_positioned_reads_seeks(
+    hundred: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "pread")
+    source = FileSource(hundred)
+    for offset, size in [(90, 10), (3, 5), (0, 100)]:
+        assert source.read(offset, size) == bytes(range(offset, offset + size))
+
+
 def test_only_files_and_block_devices_are_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     before = open_descriptors()
