@@ -16,6 +16,7 @@ from rehydrate.cli.chosen import Wanted
 from rehydrate.cli.direct import read
 from rehydrate.cli.planning import show_plan
 from rehydrate.cli.registry import command
+from rehydrate.cli.sources import opened
 from rehydrate.errors import Cancelled
 from rehydrate.ingest.optimize import optimize
 from rehydrate.ingest.report import OptimizeOptions, OptimizeReport, Skipped
@@ -198,7 +199,8 @@ def test_progress_is_drawn_on_a_terminal_and_never_on_stdout(
 
 
 def test_plan_takes_a_file_name_for_what_it_saves(stage: Path) -> None:
-    code = show_plan(stage / "store", Wanted(), memory=64 << 20, save=stage / "plan", as_json=False)
+    with opened(stage / "store") as source:
+        code = show_plan(source, Wanted(), memory=64 << 20, save=stage / "plan", as_json=False)
     assert code == 0
     assert json.loads((stage / "plan").read_text())["selection"]["store_version"] == 1
 

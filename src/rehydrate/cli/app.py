@@ -101,7 +101,7 @@ def _translated(annotation: Any) -> Any:
     return Annotated[kind, info]
 
 
-def _converted(convert: Callable[[str], int], value: object) -> int:
+def _converted(convert: Callable[[str], int | str], value: object) -> int | str:
     """Read a word, or pass on a default."""
     if isinstance(value, int):
         return value

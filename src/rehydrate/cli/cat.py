@@ -2,29 +2,28 @@
 
 import os
 import sys
-from pathlib import Path
 
+from rehydrate.cli.chosen import numbered
 from rehydrate.cli.exit_codes import OK
-from rehydrate.cli.output import shown
-from rehydrate.cli.stores import opened_catalogue, pick_version
-from rehydrate.engine.random_access import read_range
-from rehydrate.errors import RequestError
+from rehydrate.cli.sources import Source
+from rehydrate.requests import Recall
 from rehydrate.values import MAX_OFFSET
 
 __all__ = ["write_range"]
 
 
 def write_range(
-    store: Path, path: str, version: int | None, offset: int, length: int | None
+    source: Source, path: str, version: str | None, offset: int, length: int | None, *, recall: str
 ) -> int:
     """Write a range of one file to standard output.
 
     Args:
-        store: Directory of the store.
+        source: Where it is.
         path: Path in the version.
-        version: Number of the version; ``None`` = the newest.
+        version: Number or name of the version; ``None`` = the newest.
         offset: First byte.
         length: Number of bytes; ``None`` = to the end.
+        recall: What to do where newer data may lie elsewhere, as :class:`~rehydrate.Recall` says.
 
     Returns:
         The exit code.
@@ -33,19 +32,10 @@ def write_range(
         RequestError: There is no such file.
     """
     name = os.fsencode(path).strip(b"/")
-    with opened_catalogue(store) as catalogue:
-        number = pick_version(catalogue, version)
-        found = next((e for e in catalogue.entries(number, [name]) if e.path == name), None)
-        if found is None:
-            raise RequestError(
-                f"{shown(path)} is not in version {number}; `rehydrate ls {store}` lists what is"
-            )
-        out = sys.stdout.buffer
-        length = MAX_OFFSET if length is None else length
-        try:
-            for piece in read_range(found.stub, catalogue.store, offset, length):
-                out.write(piece)
-        except RequestError as error:
-            raise error.at(file=path) from None
-        out.flush()
+    number = source.pick_version(numbered(version))
+    length = MAX_OFFSET if length is None else length
+    out = sys.stdout.buffer
+    for piece in source.read(number, name, offset, length, Recall(recall)):
+        out.write(piece)
+    out.flush()
     return OK

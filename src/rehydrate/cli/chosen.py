@@ -11,8 +11,9 @@ from typing import Final, Self
 
 import attrs
 
+from rehydrate.catalogue.casing import slashed
 from rehydrate.catalogue.native import NativeCatalogue
-from rehydrate.catalogue.selection import Selection, split_list
+from rehydrate.catalogue.selection import Fold, Selection, split_list
 from rehydrate.cli.output import Json, shown
 from rehydrate.cli.stores import pick_version
 from rehydrate.errors import RequestError
@@ -20,7 +21,16 @@ from rehydrate.formats.native.catalogue import tree_key
 from rehydrate.requests import RestoreRequest
 from rehydrate.staging.paths import WORKSPACE_PREFIX
 
-__all__ = ["Chosen", "Wanted", "choose", "unmatched_of"]
+__all__ = [
+    "Chosen",
+    "Wanted",
+    "choose",
+    "missing_above",
+    "nothing_matches",
+    "numbered",
+    "path_forms",
+    "unmatched_of",
+]
 
 _MAGIC: Final = re.compile(r"[*?\[]")
 _PRIVATE: Final = 0o700
@@ -34,13 +44,13 @@ class Wanted:
         patterns: Paths and patterns of the command line.
         paths: Exact paths of a list; ``None`` = no list was given.
         excludes: Patterns of what to leave out.
-        version: Number of the version; ``None`` = the newest.
+        version: Number or name of the version; ``None`` = the newest.
     """
 
     patterns: tuple[str, ...] = ()
     paths: tuple[bytes, ...] | None = None
     excludes: tuple[str, ...] = ()
-    version: int | None = None
+    version: int | str | None = None
 
     @classmethod
     def of(
@@ -48,7 +58,7 @@ class Wanted:
         patterns: Iterable[str] | None,
         files_from: Path | None,
         excludes: Iterable[str] | None,
-        version: int | None,
+        version: str | None,
         *,
         null: bool,
     ) -> Self:
@@ -58,7 +68,7 @@ class Wanted:
             patterns: Arguments.
             files_from: File with a list; ``-`` = standard input.
             excludes: Patterns to leave out.
-            version: Number of the version.
+            version: Number or name of the version.
             null: Paths of the list end with a zero byte.
 
         Raises:
@@ -69,7 +79,7 @@ class Wanted:
             patterns=tuple(patterns or ()),
             paths=paths,
             excludes=tuple(excludes or ()),
-            version=version,
+            version=numbered(version),
         )
 
     def as_record(self) -> dict[str, Json]:
@@ -81,17 +91,34 @@ class Wanted:
             "excludes": list(self.excludes),
         }
 
-    def selection(self) -> Selection:
+    @property
+    def nothing(self) -> bool:
+        """Whether a list was given that is empty, and nothing else: that is not everything."""
+        return self.paths == () and not self.patterns
+
+    def selection(self, *, windows: bool = False, fold: Fold | None = None) -> Selection:
         """Return the compiled choice.
+
+        Args:
+            windows: Paths may be written as on Windows, with backslashes and a drive.
+            fold: How names are compared.
 
         Raises:
             RequestError: A pattern is empty or leads outside.
         """
+        forms = _windows_forms if windows else _forms
+        exact = path_forms if windows else _as_it_is
         return Selection.of(
-            [form for pattern in self.patterns for form in _forms(pattern)],
-            excludes=[form for pattern in self.excludes for form in _forms(pattern)],
-            paths=self.paths or (),
+            [form for pattern in self.patterns for form in forms(pattern)],
+            excludes=[form for pattern in self.excludes for form in forms(pattern)],
+            paths=[form for path in self.paths or () for form in exact(path)],
+            fold=fold,
         )
+
+
+def numbered(version: str | None) -> int | str | None:
+    """Return a version as a number, if it is one."""
+    return int(version) if version is not None and version.isdecimal() else version
 
 
 @attrs.frozen(eq=False)
@@ -110,7 +137,7 @@ class Chosen:
     stubs: Sequence[bytes]
     unmatched: tuple[str, ...]
 
-    def requests(self) -> list[RestoreRequest]:
+    def requests(self, _metadata: str | None = None, /) -> list[RestoreRequest]:
         """Return one request for each entry; a native stub holds no data of its own."""
         return [
             RestoreRequest(stub, path) for path, stub in zip(self.paths, self.stubs, strict=True)
@@ -130,7 +157,7 @@ def choose(catalogue: NativeCatalogue, wanted: Wanted, *, out: Path | None = Non
         RequestError: There is no such version, or nothing matches.
     """
     version = pick_version(catalogue, wanted.version)
-    if wanted.paths == () and not wanted.patterns:
+    if wanted.nothing:
         return Chosen(version, [], [], ())
     selection = wanted.selection()
     paths, stubs = catalogue.stubs(version, selection.prefixes)
@@ -138,24 +165,34 @@ def choose(catalogue: NativeCatalogue, wanted: Wanted, *, out: Path | None = Non
     indexes = found.indexes.tolist()
     unmatched = unmatched_of(wanted, found.unmatched)
     if not indexes and (unmatched or wanted.excludes):
-        what = ", ".join(map(repr, map(shown, unmatched[:3]))) or "what is not left out"
-        raise RequestError(
-            f"nothing in version {version} matches {what}; `rehydrate ls` lists what is there",
-            code="request.no-match",
-        )
+        raise nothing_matches(version, unmatched)
     if len(indexes) == len(paths) and not selection.prefixes:
         return Chosen(version, paths, stubs, unmatched)
     chosen_paths = [paths[index] for index in indexes]
     chosen_stubs = [stubs[index] for index in indexes]
     if out is not None:
-        above = _missing_above(chosen_paths, out)
+        above = missing_above(chosen_paths, out)
         found_stubs = _stubs_of(catalogue, version, above, paths, stubs)
         chosen_paths = [*found_stubs, *chosen_paths]
         chosen_stubs = [*found_stubs.values(), *chosen_stubs]
     return Chosen(version, chosen_paths, chosen_stubs, unmatched)
 
 
-def _missing_above(chosen: Sequence[bytes], out: Path) -> list[bytes]:
+def nothing_matches(version: int, unmatched: Sequence[str]) -> RequestError:
+    """Return the error that says so.
+
+    Args:
+        version: Number of the version.
+        unmatched: What was asked for.
+    """
+    what = ", ".join(map(repr, map(shown, unmatched[:3]))) or "what is not left out"
+    return RequestError(
+        f"nothing in version {version} matches {what}; `rehydrate ls` lists what is there",
+        code="request.no-match",
+    )
+
+
+def missing_above(chosen: Sequence[bytes], out: Path) -> list[bytes]:
     """Return the directories above the chosen entries that are not at the target, parents first."""
     known = set(chosen)
     above: set[bytes] = set()
@@ -213,14 +250,46 @@ def _forms(pattern: str) -> list[str]:
     return [pattern]
 
 
-def unmatched_of(wanted: Wanted, missed: tuple[str, ...]) -> tuple[str, ...]:
-    """Return what was given and matches nothing in any of its forms."""
+def _windows_forms(pattern: str) -> list[str]:
+    """Return the same of a pattern as people write it on Windows."""
+    found = _forms(slashed(pattern))
+    if "\\" in pattern and not _MAGIC.search(pattern):
+        found.append(pattern)  # a folder copy may have such a name
+    return found
+
+
+def _as_it_is(path: bytes) -> list[bytes]:
+    return [path]
+
+
+def path_forms(path: bytes) -> list[bytes]:
+    """Return an exact path as it is and with slashes."""
+    text = path.decode("utf-8", "surrogateescape")
+    return list({path: None, slashed(text).encode("utf-8", "surrogateescape"): None})
+
+
+def unmatched_of(
+    wanted: Wanted, missed: tuple[str, ...], *, windows: bool = False
+) -> tuple[str, ...]:
+    """Return what was given and matches nothing in any of its forms.
+
+    Args:
+        wanted: What was asked for.
+        missed: Forms that match nothing.
+        windows: As for :meth:`Wanted.selection`.
+    """
     if not missed:
         return ()
     texts = set(missed)
-    found = [pattern for pattern in wanted.patterns if texts.issuperset(_forms(pattern))]
-    listed = (os.fsdecode(path) for path in wanted.paths or ())
-    return (*found, *(path for path in listed if path in texts))
+    forms = _windows_forms if windows else _forms
+    exact = path_forms if windows else _as_it_is
+    found = [pattern for pattern in wanted.patterns if texts.issuperset(forms(pattern))]
+    listed = [
+        os.fsdecode(path)
+        for path in wanted.paths or ()
+        if texts.issuperset(os.fsdecode(form) for form in exact(path))
+    ]
+    return (*found, *listed)
 
 
 def _read_list(files_from: Path, *, null: bool) -> tuple[bytes, ...]:

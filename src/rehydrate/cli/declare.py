@@ -36,7 +36,7 @@ class Option:
         *names: str,
         text: str,
         metavar: str | None = None,
-        convert: Callable[[str], int] | None = None,
+        convert: Callable[[str], int | str] | None = None,
         least: int | None = None,
         default: str | bool = True,
     ) -> None:

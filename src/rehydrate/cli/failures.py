@@ -26,6 +26,8 @@ from rehydrate.errors import (
 __all__ = ["Failure", "collapse", "exit_code_of", "line_of", "record_of", "report"]
 
 _CALLERS_FAULT: Final = ("plan.", "source.")
+_FOREIGN: Final = ("image.", "volume.")
+"""What is wrong with images and volumes, no command of ours puts right."""
 _NAMES_SHOWN: Final = 3
 _LINES_SHOWN: Final = 20
 
@@ -37,7 +39,8 @@ _BY_CODE: Final[Mapping[str, str]] = {
     "plan.mismatch": "make the plan anew with `rehydrate plan --save`",
     "plan.version": "make the plan anew with `rehydrate plan --save`",
     "plan.corrupt": "make the plan anew with `rehydrate plan --save`",
-    "store.other": "name the store that this version or stub belongs to",
+    "store.other": "name the store that this version or stub belongs to (--store DIR for a Windows"
+    " volume)",
     "store.unreadable": "see that you may read it",
     "store.exists": "name an empty directory",
 }
@@ -69,6 +72,8 @@ def remedy_of(error: RestoreError) -> str:
     found = _BY_ERRNO.get(number or 0) or _BY_CODE.get(error.code)
     if found is not None:
         return found
+    if error.code.startswith(_FOREIGN):
+        return ""
     for kind, remedy in _BY_CLASS:
         if isinstance(error, kind):
             return remedy

@@ -1,7 +1,7 @@
 """The arguments and options that several commands share, with their help."""
 
 from pathlib import Path
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from rehydrate.cli.declare import Argument, Option
 from rehydrate.cli.sizes import parse_size
@@ -14,8 +14,12 @@ __all__ = [
     "Memory",
     "Null",
     "Out",
+    "Partition",
     "Patterns",
+    "Recall",
+    "Source",
     "Store",
+    "Stores",
     "Version",
 ]
 
@@ -30,7 +34,51 @@ def _memory(text: str) -> int:
     return found
 
 
+def _version(text: str) -> str:
+    if text.isdecimal() and not int(text):
+        msg = "versions are numbered from 1"
+        raise ValueError(msg)
+    return text
+
+
 Store: TypeAlias = Annotated[Path, Argument("STORE", "Directory of the store.")]
+Source: TypeAlias = Annotated[
+    Path,
+    Argument(
+        "SOURCE",
+        "A store, or what holds a deduplicated Windows volume: an image of a disk or volume (raw,"
+        " VHD, VHDX, E01, QCOW2, VMDK), a WindowsImageBackup folder, a folder copy or a mounted"
+        " volume, a folder of backup streams.",
+    ),
+]
+Partition: TypeAlias = Annotated[
+    str | None,
+    Option(
+        "--partition",
+        metavar="N",
+        text="Partition of an image, or volume of a backup; the only one with deduplicated files"
+        " otherwise.",
+        default=False,
+    ),
+]
+Stores: TypeAlias = Annotated[
+    list[Path] | None,
+    Option(
+        "--store",
+        metavar="DIR",
+        text="Where else chunk stores are, for stubs that were copied without theirs: a folder with"
+        " them, or another image; may be repeated.",
+        default=False,
+    ),
+]
+Recall: TypeAlias = Annotated[
+    Literal["refuse", "ignore"],
+    Option(
+        "--recall",
+        text="A stub that may hold newer data which the source cannot show: fail it, or take what"
+        " the store has.",
+    ),
+]
 Patterns: TypeAlias = Annotated[
     list[str] | None,
     Argument(
@@ -56,12 +104,13 @@ Exclude: TypeAlias = Annotated[
     Option("--exclude", metavar="PATTERN", text="Leave these out; may be repeated.", default=False),
 ]
 Version: TypeAlias = Annotated[
-    int | None,
+    str | None,
     Option(
         "--version",
         metavar="N",
-        least=1,
-        text="Number of the version; the newest whole one otherwise.",
+        convert=_version,
+        text="Number of the version, or its name as `versions` shows it; the newest whole one"
+        " otherwise.",
         default=False,
     ),
 ]

@@ -6,28 +6,31 @@ from typing import Any, Final
 
 import attrs
 
-from rehydrate.cli.chosen import Chosen, Wanted, choose
+from rehydrate.cli.chosen import Wanted
 from rehydrate.cli.exit_codes import OK, SOME_FAILED
 from rehydrate.cli.output import Json, document, say, shown, table, tell
 from rehydrate.cli.sizes import counted, size
-from rehydrate.cli.stores import opened_catalogue
+from rehydrate.cli.sources import Selected, Source
 from rehydrate.engine.planning import plan_restore
 from rehydrate.errors import CorruptMetadataError, RequestError
 from rehydrate.plan.read_plan import ReadPlan
 from rehydrate.requests import RestoreOptions
 
-__all__ = ["load_plan", "show_plan", "tell_unmatched"]
+__all__ = ["PLAN_NAME", "load_plan", "say_plan", "show_plan", "tell_unmatched"]
 
-_NAME: Final = "selected-plan"
+PLAN_NAME: Final = "selected-plan"
+"""Format of the document that shows or keeps a plan."""
 _LARGEST: Final = 256 << 20
 _ROWS: Final = 40
 
 
-def show_plan(store: Path, wanted: Wanted, *, memory: int, save: Path | None, as_json: bool) -> int:
+def show_plan(
+    source: Source, wanted: Wanted, *, memory: int, save: Path | None, as_json: bool
+) -> int:
     """Plan a restore and show it.
 
     Args:
-        store: Directory of the store.
+        source: What to restore from.
         wanted: What to restore.
         memory: Budget in bytes.
         save: File to keep the plan in.
@@ -36,15 +39,20 @@ def show_plan(store: Path, wanted: Wanted, *, memory: int, save: Path | None, as
     Returns:
         The exit code.
     """
-    with opened_catalogue(store) as catalogue:
-        chosen = choose(catalogue, wanted)
-        if not chosen.paths:
-            raise RequestError("there is nothing to plan: no entry was chosen")
-        plan = plan_restore(
-            chosen.requests(),
-            {catalogue.store_id: catalogue.store},
-            options=RestoreOptions(memory=memory),
-        )
+    if source.windows:
+        from rehydrate.cli.volume_planning import show_volume_plan
+
+        if save is not None:
+            raise RequestError(
+                "--save: plans of Windows volumes cannot be kept; what they show is in --json"
+            )
+        return show_volume_plan(source, wanted, memory=memory, as_json=as_json)
+    chosen = source.choose(wanted)
+    if not chosen.paths:
+        raise RequestError("there is nothing to plan: no entry was chosen")
+    plan = plan_restore(
+        chosen.requests(), source.stores(chosen.version), options=RestoreOptions(memory=memory)
+    )
     wanted = attrs.evolve(wanted, version=chosen.version)
     content: dict[str, Json] = {
         "selection": wanted.as_record(),
@@ -53,18 +61,22 @@ def show_plan(store: Path, wanted: Wanted, *, memory: int, save: Path | None, as
         "plan": json.loads(plan.to_json()),
     }
     if save is not None:
-        whole = {"format": f"rehydrate-{_NAME}", "version": 1, **content}
+        whole = {"format": f"rehydrate-{PLAN_NAME}", "version": 1, **content}
         save.write_text(json.dumps(whole) + "\n", encoding="utf-8")
     if as_json:
-        document(_NAME, content)
+        document(PLAN_NAME, content)
     else:
-        _say_plan(plan, chosen)
+        say(
+            f"version {chosen.version}: {counted(len(chosen.paths), 'entry', 'entries')},"
+            f" {counted(plan.files, 'file')}"
+        )
+        say_plan(plan)
         if save is not None:
             say(f"saved in {shown(str(save))}")
     return SOME_FAILED if tell_unmatched(chosen) else OK
 
 
-def tell_unmatched(chosen: Chosen) -> bool:
+def tell_unmatched(chosen: Selected) -> bool:
     """Name what was asked for and is not there; return whether there is any."""
     for pattern in chosen.unmatched:
         tell(
@@ -74,15 +86,17 @@ def tell_unmatched(chosen: Chosen) -> bool:
     return bool(chosen.unmatched)
 
 
-def _say_plan(plan: ReadPlan, chosen: Chosen) -> None:
-    say(
-        f"version {chosen.version}: {counted(len(chosen.paths), 'entry', 'entries')},"
-        f" {counted(plan.files, 'file')}"
-    )
+def say_plan(plan: ReadPlan, *, below: str = "") -> None:
+    """Print a plan: its containers, and what it comes to.
+
+    Args:
+        plan: The plan.
+        below: What all containers begin with, to be left out.
+    """
     rows = [["container", "extents", "reads", "to read", "needed"]]
     rows += [
         [
-            shown(container.path),
+            shown(container.path.removeprefix(below)),
             f"{container.extents:,}",
             f"{container.reads:,}",
             size(container.bytes_to_read),
@@ -138,7 +152,7 @@ def load_plan(path: Path) -> tuple[Wanted, ReadPlan]:
         raise RequestError(f"cannot read the plan {path}: {error.strerror}") from error
     try:
         found: Any = json.loads(text) if len(text) <= _LARGEST else None
-        if found["format"] != f"rehydrate-{_NAME}" or found["version"] != 1:
+        if found["format"] != f"rehydrate-{PLAN_NAME}" or found["version"] != 1:
             raise _no_plan(path)
         selection = found["selection"]
         paths = selection["paths"]

@@ -63,6 +63,15 @@ class Bar(Protocol):
         """
         ...
 
+    def count(self, what: str, number: int) -> None:
+        """Draw how many things were looked at, where nobody knows how many there are.
+
+        Args:
+            what: What is going on, a few words.
+            number: How many.
+        """
+        ...
+
 
 @contextmanager
 def progress_bar() -> Iterator[Bar | None]:
@@ -106,6 +115,10 @@ def progress_bar() -> Iterator[Bar | None]:
                     numbers=_numbers(done, known, rate.value),
                     note=_short(shown(note)),
                 )
+                drawn.refresh()
+
+            def count(self, what: str, number: int) -> None:
+                drawn.update(task, description=what, numbers=f"{number:,}")
                 drawn.refresh()
 
         yield OnTerminal()

@@ -39,8 +39,13 @@ def counters_record(counters: ReadCounters) -> dict[str, Json]:
     }
 
 
-def result_record(result: FileResult) -> dict[str, Json]:
-    """Return what became of one file."""
+def result_record(result: FileResult, tag: int | None = None) -> dict[str, Json]:
+    """Return what became of one file.
+
+    Args:
+        result: The result.
+        tag: Reparse tag of what was left alone.
+    """
     from rehydrate.cli.failures import record_of
 
     return {
@@ -50,5 +55,6 @@ def result_record(result: FileResult) -> dict[str, Json]:
         "size": result.size,
         "recall": result.recall,
         "metadata_lost": list(result.metadata_lost),
+        "reparse_tag": None if tag is None else f"0x{tag:08X}",
         "error": None if result.error is None else record_of(result.error),
     }

@@ -1,15 +1,18 @@
 """The work of ``rehydrate restore``."""
 
+import os
 import shlex
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import attrs
 
-from rehydrate.cli.chosen import Chosen, Wanted, choose
+from rehydrate.cli.chosen import Wanted
 from rehydrate.cli.exit_codes import INTERRUPTED, OK, SOME_FAILED
 from rehydrate.cli.failures import Failure, report
 from rehydrate.cli.interrupt import cancelled_by_signals
@@ -18,13 +21,14 @@ from rehydrate.cli.planning import load_plan, tell_unmatched
 from rehydrate.cli.progress import progress_bar
 from rehydrate.cli.records import counters_record, result_record
 from rehydrate.cli.sizes import counted, duration, size
-from rehydrate.cli.stores import opened_catalogue
+from rehydrate.cli.sources import Selected, Source, tell_problems
 from rehydrate.cli.watchers import RestoreWatcher
 from rehydrate.engine.restore import restore_files
 from rehydrate.errors import RequestError
 from rehydrate.plan.read_plan import ReadPlan
-from rehydrate.requests import RestoreOptions
+from rehydrate.requests import RestoreOptions, RestoreRequest
 from rehydrate.results import FileStatus, RestoreReport
+from rehydrate.staging.paths import WORKSPACE_PREFIX, collision_key
 from rehydrate.staging.root import TargetRoot
 
 __all__ = ["restore_wanted", "what_is_wanted"]
@@ -46,7 +50,7 @@ def what_is_wanted(
     patterns: Sequence[str] | None,
     files_from: Path | None,
     excludes: Sequence[str] | None,
-    version: int | None,
+    version: str | None,
     *,
     null: bool,
     plan: Path | None,
@@ -57,7 +61,7 @@ def what_is_wanted(
         patterns: Arguments.
         files_from: File with a list.
         excludes: Patterns to leave out.
-        version: Number of the version.
+        version: Number or name of the version.
         null: Paths of the list end with a zero byte.
         plan: File of the plan.
 
@@ -75,58 +79,121 @@ def what_is_wanted(
 
 
 def restore_wanted(
-    store: Path,
+    source: Source,
     wanted: Wanted,
     out: Path,
     options: RestoreOptions,
     *,
     plan: ReadPlan | None,
+    metadata: str | None,
     as_json: bool,
 ) -> int:
     """Restore what is wanted and say what became of it.
 
     Args:
-        store: Directory of the store.
+        source: What to restore from.
         wanted: What to restore.
         out: Where to.
         options: How.
         plan: A plan made before.
+        metadata: Where Windows metadata goes; ``None`` = what suits the target.
         as_json: Print a document instead of text.
 
     Returns:
         The exit code.
     """
     started = time.monotonic()
+    if plan is not None and source.windows:
+        raise RequestError("--plan: plans of Windows volumes cannot be kept: leave it out")
+    chosen, requests = _prepared(source, wanted, out, metadata)
+    unmatched = tell_unmatched(chosen)
     with (
         cancelled_by_signals("what is verified is kept") as token,
-        opened_catalogue(store) as catalogue,
+        TargetRoot(out) as target,
+        progress_bar() as bar,
     ):
-        chosen = choose(catalogue, wanted, out=out)
-        unmatched = tell_unmatched(chosen)
-        with TargetRoot(out) as target, progress_bar() as bar:
-            done = restore_files(
-                chosen.requests(),
-                {catalogue.store_id: catalogue.store},
-                target,
-                options=attrs.evolve(options, cancel=token),
-                observer=None if bar is None else RestoreWatcher(bar),
-                plan=plan,
-            )
+        if source.windows and _clash(chosen.paths) and not tells_case_apart(out):
+            options = attrs.evolve(options, portable_names=True)
+        done = restore_files(
+            requests,
+            source.stores(chosen.version),
+            target,
+            options=attrs.evolve(options, cancel=token),
+            observer=None if bar is None else RestoreWatcher(bar),
+            plan=plan,
+        )
     seconds = time.monotonic() - started
     interrupted = FileStatus.CANCELLED in done.counts
-    code = INTERRUPTED if interrupted else OK if done.ok and not unmatched else SOME_FAILED
     again = _command(wanted, chosen.version) if interrupted else None
     report(_failures(done))
     for notice in done.notices:
         tell(f"rehydrate: {shown(notice)}")
+    left_out = tell_problems(source)
+    good = done.ok and not unmatched and not left_out
+    code = INTERRUPTED if interrupted else OK if good else SOME_FAILED
+    lost = _lost_by_kind(done)
+    tags: Mapping[int, int] = {}
+    if source.windows:
+        from rehydrate.cli.volume_results import left_alone, tell_results
+
+        tags = left_alone(done, requests)
+        tell_results(done, requests, lost)
     if as_json:
         content = _content(done, chosen, out, seconds, code=code, again=again)
-        document("restore", content, rows=("results", map(result_record, done.results)))
+        content |= {"metadata_lost": lost, "problems": list(source.problems)}
+        rows = (result_record(result, tags.get(result.index)) for result in done.results)
+        document("restore", content, rows=("results", rows))
     else:
         _say_what_was_done(done, chosen, out, seconds)
     if again is not None:
         tell(f"rehydrate: interrupted; to go on: {shown(again)}")
     return code
+
+
+def _prepared(
+    source: Source, wanted: Wanted, out: Path, metadata: str | None
+) -> tuple[Selected, list[RestoreRequest]]:
+    """Find what to restore. Nothing is written yet, so a signal ends the process at once."""
+    chosen = source.choose(wanted, out=out)
+    if source.windows and metadata is None:
+        from rehydrate.catalogue.windows_metadata.forms import default_form
+
+        metadata = default_form(out).value
+    return chosen, list(chosen.requests(metadata))
+
+
+def _clash(paths: Sequence[bytes]) -> bool:
+    """Tell whether some names differ by no more than case."""
+    return len({collision_key(path) for path in paths}) != len(paths)
+
+
+def tells_case_apart(out: Path) -> bool:
+    """Tell whether names that differ by case only can stand side by side in a directory.
+
+    An empty directory is made and removed again; where that is not possible, it is assumed that
+    they can, and the restore itself will find out.
+
+    Args:
+        out: The directory.
+    """
+    try:
+        probe = tempfile.mkdtemp(prefix=os.fsdecode(WORKSPACE_PREFIX) + "case-", dir=out)
+    except OSError:
+        return True
+    try:
+        return not os.path.lexists(out / Path(probe).name.upper())
+    finally:
+        with suppress(OSError):
+            Path(probe).rmdir()
+
+
+def _lost_by_kind(done: RestoreReport) -> dict[str, int]:
+    """Return how many files lost each kind of metadata."""
+    kinds: dict[str, int] = {}
+    for names in done.lost.values():
+        for kind in {name.partition(" (")[0].partition(":")[0] for name in names}:
+            kinds[kind] = kinds.get(kind, 0) + 1
+    return dict(sorted(kinds.items()))
 
 
 def _failures(done: RestoreReport) -> Iterator[Failure]:
@@ -144,7 +211,7 @@ def _command(wanted: Wanted, version: int) -> str:
     return shlex.join(words)
 
 
-def _say_what_was_done(done: RestoreReport, chosen: Chosen, out: Path, seconds: float) -> None:
+def _say_what_was_done(done: RestoreReport, chosen: Selected, out: Path, seconds: float) -> None:
     counts = ", ".join(f"{count:,} {_WORDS[status]}" for status, count in done.counts.items())
     restored = done.statuses == FileStatus.RESTORED
     total = int(done.sizes[restored].sum())
@@ -163,7 +230,7 @@ def _say_what_was_done(done: RestoreReport, chosen: Chosen, out: Path, seconds: 
 
 def _content(
     done: RestoreReport,
-    chosen: Chosen,
+    chosen: Selected,
     out: Path,
     seconds: float,
     *,

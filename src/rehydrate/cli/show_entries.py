@@ -3,24 +3,20 @@
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from itertools import islice
-from pathlib import Path
 from typing import Final
 
 import attrs
 
-from rehydrate.catalogue.native import NativeCatalogue
-from rehydrate.cli.chosen import Wanted, unmatched_of
+from rehydrate.cli.chosen import Wanted
 from rehydrate.cli.exit_codes import OK, SOME_FAILED, USAGE
 from rehydrate.cli.output import Json, document, paths, say, shown, tell
 from rehydrate.cli.sizes import moment, size
-from rehydrate.cli.stores import opened_catalogue, pick_version
+from rehydrate.cli.sources import Batch, Listed, Source, tell_problems
 from rehydrate.formats.native.format import NATIVE
 from rehydrate.formats.walk import DIRECTORY, FILE, SYMLINK, Limits
 
-__all__ = ["Entry", "Form", "list_entries"]
+__all__ = ["Entry", "Form", "entries_of", "list_entries"]
 
-_BATCH: Final = 4096
 _KINDS: Final = {FILE: "file", DIRECTORY: "directory", SYMLINK: "link"}
 _TYPES: Final = {FILE: stat.S_IFREG, DIRECTORY: stat.S_IFDIR, SYMLINK: stat.S_IFLNK}
 
@@ -77,6 +73,15 @@ class Entry:
             "inconsistent": self.inconsistent,
         }
 
+    @property
+    def note(self) -> str:
+        """What stands behind its name in a tree."""
+        return {
+            FILE: f"  {size(self.size)}",
+            DIRECTORY: "/",
+            SYMLINK: f" -> {shown(self.text)}",
+        }.get(self.kind, "  (damaged stub)")
+
     def long_line(self) -> str:
         """Return one line with everything that ``ls -l`` shows."""
         if not self.kind:
@@ -89,56 +94,72 @@ class Entry:
         return f"{mode}  {owner:>11}  {self.size:>15,}  {when}  {shown(self.path)}{text}{mark}"
 
 
+def entries_of(names: Sequence[bytes], stubs: Sequence[bytes]) -> Iterator[Entry]:
+    """Describe entries by their native stubs.
+
+    Args:
+        names: Their paths.
+        stubs: As many stubs.
+    """
+    table = NATIVE.decode_stubs(stubs, Limits())
+    columns = zip(
+        table.kind.tolist(),
+        table.size.tolist(),
+        table.mode.tolist(),
+        table.uid.tolist(),
+        table.gid.tolist(),
+        table.mtime_ns.tolist(),
+        table.link_group.tolist(),
+        table.inconsistent.tolist(),
+        strict=True,
+    )
+    for number, (path, row) in enumerate(zip(names, columns, strict=True)):
+        if number in table.errors:
+            yield Entry(path)
+            continue
+        kind, length, mode, uid, gid, mtime, group, changed = row
+        text = table.texts.get(number, b"")
+        yield Entry(path, kind, length, mode, uid, gid, mtime, text, group, changed)
+
+
 class _Listing:
     """The chosen entries of a version, read in batches."""
 
-    def __init__(self, catalogue: NativeCatalogue, version: int, wanted: Wanted) -> None:
-        self._catalogue, self._version, self._wanted = catalogue, version, wanted
+    def __init__(self, source: Source, version: int, wanted: Wanted) -> None:
+        self._source, self._version, self._wanted = source, version, wanted
         self.unmatched: tuple[str, ...] = ()
         self.count = 0
 
-    def batches(self) -> Iterator[tuple[Sequence[bytes], Sequence[bytes]]]:
-        """Yield paths and stubs."""
-        selection = self._wanted.selection()
-        entries = self._catalogue.entries(self._version, selection.prefixes)
+    def batches(self) -> Iterator[tuple[Batch, Sequence[int]]]:
+        """Yield batches, and which of their entries are chosen."""
+        if self._wanted.nothing:
+            return
+        selection = self._source.selection(self._version, self._wanted)
         missed = {*selection.choose([]).unmatched}
-        while batch := list(islice(entries, _BATCH)):
-            found = selection.choose([entry.path for entry in batch])
+        for batch in self._source.batches(self._version, selection.prefixes):
+            found = selection.choose(batch.paths)
             missed.intersection_update(found.unmatched)
-            chosen = [batch[index] for index in found.indexes.tolist()]
-            self.count += len(chosen)
-            yield [entry.path for entry in chosen], [entry.stub for entry in chosen]
-        self.unmatched = unmatched_of(self._wanted, tuple(missed))
+            indexes = found.indexes.tolist()
+            self.count += len(indexes)
+            yield batch, indexes
+        self.unmatched = self._source.unmatched(self._wanted, tuple(missed))
 
-    def entries(self) -> Iterator[Entry]:
-        """Yield entries with what their stubs say."""
-        for names, stubs in self.batches():
-            table = NATIVE.decode_stubs(stubs, Limits())
-            columns = zip(
-                table.kind.tolist(),
-                table.size.tolist(),
-                table.mode.tolist(),
-                table.uid.tolist(),
-                table.gid.tolist(),
-                table.mtime_ns.tolist(),
-                table.link_group.tolist(),
-                table.inconsistent.tolist(),
-                strict=True,
-            )
-            for number, (path, row) in enumerate(zip(names, columns, strict=True)):
-                if number in table.errors:
-                    yield Entry(path)
-                    continue
-                kind, length, mode, uid, gid, mtime, group, changed = row
-                text = table.texts.get(number, b"")
-                yield Entry(path, kind, length, mode, uid, gid, mtime, text, group, changed)
+    def entries(self) -> Iterator[Listed]:
+        """Yield entries with what is known of them."""
+        for batch, indexes in self.batches():
+            yield from batch.listed(indexes)
+
+    def names(self) -> Iterator[list[bytes]]:
+        """Yield paths, many at a time."""
+        for batch, indexes in self.batches():
+            yield [batch.paths[index] for index in indexes]
 
 
-def list_entries(store: Path, wanted: Wanted, form: str, *, as_json: bool) -> int:
+def list_entries(source: Source, wanted: Wanted, form: str, *, as_json: bool) -> int:
     """List the chosen entries of a version.
 
     Args:
-        store: Directory of the store.
+        source: Where they are.
         wanted: Which entries.
         form: One of :class:`Form`.
         as_json: Print a document instead.
@@ -146,33 +167,36 @@ def list_entries(store: Path, wanted: Wanted, form: str, *, as_json: bool) -> in
     Returns:
         The exit code.
     """
-    with opened_catalogue(store) as catalogue:
-        version = pick_version(catalogue, wanted.version)
-        listing = _Listing(catalogue, version, wanted)
-        if as_json:
-            document(
-                "ls",
-                {"store_version": version},
-                rows=("entries", (entry.as_record() for entry in listing.entries())),
-                after=lambda: {"unmatched": list(listing.unmatched)},
-            )
-        elif form == Form.LONG:
-            for entry in listing.entries():
-                say(entry.long_line())
-        elif form == Form.TREE:
-            for line in tree_lines(list(listing.entries())):
-                say(line)
-        else:
-            for names, _ in listing.batches():
-                paths(names, end=b"\0" if form == Form.NULL else None)
+    version = source.pick_version(wanted.version)
+    listing = _Listing(source, version, wanted)
+    if as_json:
+        document(
+            "ls",
+            {"store_version": version},
+            rows=("entries", (entry.as_record() for entry in listing.entries())),
+            after=lambda: {
+                "unmatched": list(listing.unmatched),
+                "problems": list(source.problems),
+            },
+        )
+    elif form == Form.LONG:
+        for entry in listing.entries():
+            say(entry.long_line())
+    elif form == Form.TREE:
+        for line in tree_lines(list(listing.entries())):
+            say(line)
+    else:
+        for names in listing.names():
+            paths(names, end=b"\0" if form == Form.NULL else None)
     for pattern in listing.unmatched:
         tell(f"rehydrate: {shown(pattern)}: nothing in version {version} matches")
+    problems = tell_problems(source)
     if listing.unmatched and not listing.count:
         return USAGE
-    return SOME_FAILED if listing.unmatched else OK
+    return SOME_FAILED if listing.unmatched or problems else OK
 
 
-def tree_lines(entries: Sequence[Entry]) -> list[str]:
+def tree_lines(entries: Sequence[Listed]) -> list[str]:
     """Draw entries as a tree, with the directories above them.
 
     Args:
@@ -181,7 +205,7 @@ def tree_lines(entries: Sequence[Entry]) -> list[str]:
     Returns:
         One line for each.
     """
-    nodes: dict[bytes, Entry] = {}
+    nodes: dict[bytes, Listed] = {}
     for entry in entries:
         parts = entry.path.split(b"/")
         for depth in range(1, len(parts)):
@@ -198,15 +222,10 @@ def tree_lines(entries: Sequence[Entry]) -> list[str]:
     return [_tree_line(node, ends) for node in nodes.values()]
 
 
-def _tree_line(node: Entry, ends: set[bytes]) -> str:
+def _tree_line(node: Listed, ends: set[bytes]) -> str:
     parts = node.path.split(b"/")
     stem = "".join(
         "    " if b"/".join(parts[:depth]) in ends else "│   " for depth in range(1, len(parts))
     )
     branch = "└── " if node.path in ends else "├── "
-    note = {
-        FILE: f"  {size(node.size)}",
-        DIRECTORY: "/",
-        SYMLINK: f" -> {shown(node.text)}",
-    }.get(node.kind, "  (damaged stub)")
-    return f"{stem}{branch}{shown(parts[-1])}{note}"
+    return f"{stem}{branch}{shown(parts[-1])}{node.note}"

@@ -57,7 +57,7 @@ def opened_catalogue(store: Path) -> Iterator[NativeCatalogue]:
         yield catalogue
 
 
-def pick_version(catalogue: NativeCatalogue, number: int | None) -> int:
+def pick_version(catalogue: NativeCatalogue, number: int | str | None) -> int:
     """Return the version that is meant: the newest whole one, unless a number is given.
 
     Args:
@@ -67,6 +67,8 @@ def pick_version(catalogue: NativeCatalogue, number: int | None) -> int:
     Raises:
         RequestError: There is no such version.
     """
+    if isinstance(number, str):
+        raise RequestError(f"{number!r} is no version: those of a native store have numbers")
     if number is not None:
         return catalogue.manifest(number).version
     numbers = catalogue.numbers()

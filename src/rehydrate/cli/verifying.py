@@ -13,6 +13,7 @@ from rehydrate.cli.exit_codes import OK, SOME_FAILED
 from rehydrate.cli.output import document, say, shown, tell
 from rehydrate.cli.progress import progress_bar
 from rehydrate.cli.sizes import counted, duration, size
+from rehydrate.cli.sources import is_native, only_for_windows
 from rehydrate.errors import RestoreError
 from rehydrate.stores.layout import DATA_FOLDER, STREAM_FOLDER
 
@@ -21,11 +22,23 @@ __all__ = ["verify_and_show"]
 _LINES: Final = 50
 
 
-def verify_and_show(store: Path, *, read_data: bool, jobs: int, as_json: bool) -> int:
+def verify_and_show(
+    source: Path,
+    version: str | None,
+    partition: str | None,
+    stores: Sequence[Path] | None,
+    *,
+    read_data: bool,
+    jobs: int,
+    as_json: bool,
+) -> int:
     """Verify a store and list what is damaged.
 
     Args:
-        store: Directory of the store.
+        source: A native store, or what holds a Windows volume.
+        version: Version of the volume; a native store is verified with all its versions.
+        partition: Which partition or volume is meant.
+        stores: Where else chunk stores are.
         read_data: Also read every record.
         jobs: Threads for that.
         as_json: Print a document instead of text.
@@ -33,6 +46,17 @@ def verify_and_show(store: Path, *, read_data: bool, jobs: int, as_json: bool) -
     Returns:
         The exit code.
     """
+    if is_native(source) or not source.exists():
+        only_for_windows({"--version": version, "--partition": partition, "--store": stores})
+        return _verify_store(source, read_data=read_data, jobs=jobs, as_json=as_json)
+    from rehydrate.cli.volume_source import opened_volume
+    from rehydrate.cli.volume_verifying import verify_volume
+
+    with opened_volume(source, partition, stores or ()) as volume:
+        return verify_volume(volume, version, read_data=read_data, jobs=jobs, as_json=as_json)
+
+
+def _verify_store(store: Path, *, read_data: bool, jobs: int, as_json: bool) -> int:
     started = time.monotonic()
     with progress_bar() as bar:
         done = 0

@@ -3,17 +3,20 @@
 from typing import Annotated
 
 from rehydrate.cli.declare import Argument, Option
-from rehydrate.cli.parameters import Store, Version
+from rehydrate.cli.parameters import Partition, Recall, Source, Stores, Version
 from rehydrate.cli.sizes import parse_size
 
 __all__ = ["cat"]
 
 
 def cat(
-    store: Store,
+    source: Source,
     path: Annotated[str, Argument("PATH", "A regular file.")],
     *,
     version: Version = None,
+    partition: Partition = None,
+    stores: Stores = None,
+    recall: Recall = "refuse",
     offset: Annotated[
         int,
         Option(
@@ -39,5 +42,7 @@ def cat(
     Only the chunks that hold the part are read, and each is verified before it is written.
     """
     from rehydrate.cli.cat import write_range
+    from rehydrate.cli.sources import opened
 
-    return write_range(store, path, version, offset, length)
+    with opened(source, partition, stores) as found:
+        return write_range(found, path, version, offset, length, recall=recall)

@@ -24,11 +24,13 @@ def export_stubs(
     """
     from rehydrate.catalogue.export import export_stubs as write_stubs
     from rehydrate.cli.chosen import Wanted, unmatched_of
+    from rehydrate.cli.sources import only_native
     from rehydrate.cli.stores import opened_catalogue, pick_version
 
+    only_native(store, "its stubs are on the volume already")
     wanted = Wanted.of(patterns, None, exclude, version, null=False)
     with opened_catalogue(store) as catalogue:
-        number = pick_version(catalogue, version)
+        number = pick_version(catalogue, wanted.version)
         done = write_stubs(catalogue, number, out, selection=wanted.selection())
     unmatched = unmatched_of(wanted, done.unmatched)
     for pattern in unmatched:

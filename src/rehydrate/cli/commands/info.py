@@ -1,15 +1,53 @@
 """``rehydrate info``: what a store is and how large."""
 
+from pathlib import Path
+from typing import Annotated
+
+from rehydrate.cli.declare import Option
 from rehydrate.cli.exit_codes import OK
 from rehydrate.cli.output import document, say, shown
-from rehydrate.cli.parameters import AsJson, Store
+from rehydrate.cli.parameters import AsJson, Partition, Source, Stores, Version
 from rehydrate.cli.sizes import counted, moment, size
 
 __all__ = ["info"]
 
 
-def info(store: Store, *, as_json: AsJson = False) -> int:
-    """Show what a store is, how it was made and how large it is."""
+def info(
+    source: Source,
+    *,
+    version: Version = None,
+    partition: Partition = None,
+    stores: Stores = None,
+    containers: Annotated[
+        bool, Option("--containers", text="Of a Windows volume: list each container.")
+    ] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Show what a store or volume is, how it was made and how large it is.
+
+    A Windows volume is walked for that, so that files, stubs and what they save can be counted.
+    """
+    from rehydrate.cli.sources import is_native, only_for_windows
+
+    if is_native(source) or not source.exists():
+        only_for_windows(
+            {
+                "--version": version,
+                "--partition": partition,
+                "--store": stores,
+                "--containers": containers,
+            }
+        )
+        return _show_store(source, as_json=as_json)
+    from rehydrate.cli.chosen import numbered
+    from rehydrate.cli.volume_info import show_volume
+    from rehydrate.cli.volume_source import opened_volume
+
+    with opened_volume(source, partition, stores or ()) as volume:
+        return show_volume(volume, numbered(version), containers=containers, as_json=as_json)
+
+
+def _show_store(store: Path, *, as_json: bool) -> int:
     from rehydrate.cli.stores import StoreFacts, opened_catalogue
 
     with opened_catalogue(store) as catalogue:
@@ -34,7 +72,7 @@ def info(store: Store, *, as_json: AsJson = False) -> int:
     }
     if newest is not None:
         lines["newest holds"] = (
-            f"{counted(newest.entries, 'entry', 'entries')}, {size(newest.logical_bytes)}"
+            f"{counted(newest.entries or 0, 'entry', 'entries')}, {size(newest.logical_bytes or 0)}"
             f" of {shown(newest.source)}"
         )
     width = max(map(len, lines))

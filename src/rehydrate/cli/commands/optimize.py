@@ -27,6 +27,8 @@ def optimize(
     Only what the store does not have yet is written. After an interruption run it again: it goes
     on from the last checkpoint.
     """
+    from rehydrate.cli.sources import only_native
     from rehydrate.cli.storing import store_tree
 
+    only_native(store, "Windows' chunk stores are only read; name a directory for a store of ours")
     return store_tree(source, store, jobs=jobs, as_json=as_json)

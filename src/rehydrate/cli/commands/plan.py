@@ -10,8 +10,10 @@ from rehydrate.cli.parameters import (
     FilesFrom,
     Memory,
     Null,
+    Partition,
     Patterns,
-    Store,
+    Source,
+    Stores,
     Version,
 )
 
@@ -19,13 +21,15 @@ __all__ = ["plan"]
 
 
 def plan(
-    store: Store,
+    source: Source,
     patterns: Patterns = None,
     *,
     files_from: FilesFrom = None,
     null: Null = False,
     exclude: Exclude = None,
     version: Version = None,
+    partition: Partition = None,
+    stores: Stores = None,
     memory: Memory = 256 << 20,
     save: Annotated[
         Path | None,
@@ -38,10 +42,13 @@ def plan(
 ) -> int:  # fmt: skip
     """Show what a restore would read and write; reads no data.
 
-    Stream maps are read, and the store is asked for its order.
+    Stream maps are read, and the store is asked for its order. A Windows volume has a plan for each
+    of its chunk stores.
     """
     from rehydrate.cli.chosen import Wanted
     from rehydrate.cli.planning import show_plan
+    from rehydrate.cli.sources import opened
 
     wanted = Wanted.of(patterns, files_from, exclude, version, null=null)
-    return show_plan(store, wanted, memory=memory, save=save, as_json=as_json)
+    with opened(source, partition, stores) as found:
+        return show_plan(found, wanted, memory=memory, save=save, as_json=as_json)

@@ -12,8 +12,11 @@ from rehydrate.cli.parameters import (
     Memory,
     Null,
     Out,
+    Partition,
     Patterns,
-    Store,
+    Recall,
+    Source,
+    Stores,
     Version,
 )
 
@@ -58,13 +61,22 @@ _Plan: TypeAlias = Annotated[
         default=False,
     ),
 ]
+_WindowsMetadata: TypeAlias = Annotated[
+    Literal["ntfs3g", "samba", "sidecar", "none"] | None,
+    Option(
+        "--windows-metadata",
+        text="Where ACLs, streams and times of a Windows volume go: as ntfs-3g or Samba keep them,"
+        " into files beside, or nowhere; whatever suits OUT otherwise. What is lost is listed.",
+        default=False,
+    ),
+]
 _DryRun: TypeAlias = Annotated[
     bool, Option("--dry-run", "-n", text="Show what would be read; write nothing.")
 ]
 
 
 def restore(
-    store: Store,
+    source: Source,
     patterns: Patterns = None,
     *,
     out: Out,
@@ -72,41 +84,59 @@ def restore(
     null: Null = False,
     exclude: Exclude = None,
     version: Version = None,
+    partition: Partition = None,
+    stores: Stores = None,
     overwrite: _Overwrite = "if-changed",
     checksum: _Checksum = False,
     links: _Links = "verbatim",
     same_permissions: _SamePermissions = False,
     sparse: _Sparse = False,
     durability: _Durability = "batch",
+    windows_metadata: _WindowsMetadata = None,
+    recall: Recall = "refuse",
     jobs: Jobs = 0,
     memory: Memory = 256 << 20,
     plan: _Plan = None,
     dry_run: _DryRun = False,
     as_json: AsJson = False,
 ) -> int:
-    """Restore files from a store.
+    """Restore files from a store or a Windows volume.
 
     What stands at the target is replaced in one step or not at all. After an interruption run the
     same command again: what is right is skipped, what was verified is not read again.
     """
     from rehydrate.cli.restoring import restore_wanted, what_is_wanted
+    from rehydrate.cli.sources import only_for_windows, opened
     from rehydrate.requests import Durability, Links, Overwrite, RestoreOptions
+    from rehydrate.requests import Recall as RecallPolicy
 
     wanted, made_before = what_is_wanted(
         patterns, files_from, exclude, version, null=null, plan=plan
     )
-    if dry_run:
-        from rehydrate.cli.planning import show_plan
+    with opened(source, partition, stores) as found:
+        if not found.windows:
+            only_for_windows({"--windows-metadata": windows_metadata})
+        if dry_run:
+            from rehydrate.cli.planning import show_plan
 
-        return show_plan(store, wanted, memory=memory, save=None, as_json=as_json)
-    options = RestoreOptions(
-        overwrite=Overwrite(overwrite),
-        checksum=checksum,
-        links=Links(links),
-        same_permissions=same_permissions,
-        sparse=sparse,
-        durability=Durability(durability),
-        jobs=jobs,
-        memory=memory,
-    )
-    return restore_wanted(store, wanted, out, options, plan=made_before, as_json=as_json)
+            return show_plan(found, wanted, memory=memory, save=None, as_json=as_json)
+        options = RestoreOptions(
+            overwrite=Overwrite(overwrite),
+            checksum=checksum,
+            links=Links(links),
+            same_permissions=same_permissions,
+            sparse=sparse,
+            recall=RecallPolicy(recall),
+            durability=Durability(durability),
+            jobs=jobs,
+            memory=memory,
+        )
+        return restore_wanted(
+            found,
+            wanted,
+            out,
+            options,
+            plan=made_before,
+            metadata=windows_metadata,
+            as_json=as_json,
+        )

@@ -3,17 +3,20 @@
 from typing import Annotated
 
 from rehydrate.cli.declare import Option
-from rehydrate.cli.parameters import AsJson, Jobs, Store
+from rehydrate.cli.parameters import AsJson, Jobs, Partition, Source, Stores, Version
 
 __all__ = ["verify"]
 
 
 def verify(
-    store: Store,
+    source: Source,
     *,
     read_data: Annotated[
         bool, Option("--read-data", text="Also read and hash every chunk.")
     ] = False,
+    version: Version = None,
+    partition: Partition = None,
+    stores: Stores = None,
     jobs: Jobs = 0,
     as_json: AsJson = False,
 ) -> int:
@@ -24,4 +27,6 @@ def verify(
     """
     from rehydrate.cli.verifying import verify_and_show
 
-    return verify_and_show(store, read_data=read_data, jobs=jobs, as_json=as_json)
+    return verify_and_show(
+        source, version, partition, stores, read_data=read_data, jobs=jobs, as_json=as_json
+    )

@@ -1,0 +1,117 @@
+"""A native store as a source of files."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from rehydrate.catalogue.native import NativeCatalogue
+from rehydrate.catalogue.selection import Selection
+from rehydrate.cli.chosen import Chosen, Wanted, choose, unmatched_of
+from rehydrate.cli.output import shown
+from rehydrate.cli.show_entries import Entry, entries_of
+from rehydrate.cli.stores import opened_catalogue, pick_version
+from rehydrate.engine.random_access import read_range
+from rehydrate.errors import RequestError
+from rehydrate.protocols import BackupStore, VersionInfo
+from rehydrate.requests import Recall
+from rehydrate.values import StoreId
+
+__all__ = ["NativeSource", "opened_store"]
+
+_BATCH: Final = 4096
+
+
+@contextmanager
+def opened_store(path: Path) -> Iterator["NativeSource"]:
+    """Open a store.
+
+    Args:
+        path: Its directory.
+
+    Raises:
+        StoreError: There is no such store.
+        FormatError: Its configuration is damaged or newer than this release.
+    """
+    with opened_catalogue(path) as catalogue:
+        yield NativeSource(catalogue, path)
+
+
+@attrs.frozen(eq=False)
+class _Batch:
+    """Entries that follow each other."""
+
+    paths: Sequence[bytes]
+    stubs: Sequence[bytes]
+
+    def listed(self, indexes: Sequence[int], /) -> Iterator[Entry]:
+        return entries_of(
+            [self.paths[index] for index in indexes], [self.stubs[index] for index in indexes]
+        )
+
+
+@attrs.frozen(eq=False)
+class NativeSource:
+    """Implements :class:`~rehydrate.cli.sources.Source`.
+
+    Attributes:
+        catalogue: The store.
+        path: Its directory.
+    """
+
+    catalogue: NativeCatalogue
+    path: Path
+    windows: bool = False
+    problems: tuple[str, ...] = ()
+
+    def versions(self) -> list[VersionInfo]:
+        """Return all versions, oldest first."""
+        return self.catalogue.versions()
+
+    def pick_version(self, version: int | str | None) -> int:
+        """Return the number of the version that is meant."""
+        return pick_version(self.catalogue, version)
+
+    def stores(self, version: int) -> Mapping[StoreId, BackupStore]:
+        """Return the one store."""
+        del version
+        return {self.catalogue.store_id: self.catalogue.store}
+
+    def selection(self, version: int, wanted: Wanted) -> Selection:
+        """Compile what is wanted."""
+        del version
+        return wanted.selection()
+
+    def unmatched(self, wanted: Wanted, missed: tuple[str, ...]) -> tuple[str, ...]:
+        """Return what was given of what a selection missed."""
+        return unmatched_of(wanted, missed)
+
+    def batches(self, version: int, prefixes: Sequence[bytes]) -> Iterator[_Batch]:
+        """Iterate the entries of a version in tree order."""
+        entries = self.catalogue.entries(version, prefixes)
+        while batch := list(islice(entries, _BATCH)):
+            yield _Batch([entry.path for entry in batch], [entry.stub for entry in batch])
+
+    def choose(self, wanted: Wanted, *, out: Path | None = None) -> Chosen:
+        """Find the entries that are wanted."""
+        return choose(self.catalogue, wanted, out=out)
+
+    def read(
+        self, version: int, path: bytes, offset: int, length: int, recall: Recall
+    ) -> Iterator[bytes]:
+        """Read a range of a file."""
+        entries = self.catalogue.entries(version, [path])
+        found = next((entry for entry in entries if entry.path == path), None)
+        if found is None:
+            raise RequestError(
+                f"{shown(path)} is not in version {version};"
+                f" `rehydrate ls {self.path}` lists what is"
+            )
+        try:
+            yield from read_range(found.stub, self.catalogue.store, offset, length, recall=recall)
+        except RequestError as error:
+            raise error.at(file=os.fsdecode(path)) from None

@@ -1,0 +1,259 @@
+"""Where files come from: a native store, or whatever holds a Windows volume; told by looking."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Final, Protocol
+
+from rehydrate.catalogue.selection import Selection
+from rehydrate.cli.chosen import Wanted
+from rehydrate.cli.output import Json, shown, tell
+from rehydrate.errors import RequestError
+from rehydrate.protocols import BackupStore, VersionInfo
+from rehydrate.requests import Recall, RestoreRequest
+from rehydrate.stores.layout import CONFIGURATION_NAME, DATA_FOLDER, STREAM_FOLDER
+from rehydrate.values import StoreId
+
+__all__ = [
+    "Batch",
+    "Listed",
+    "Selected",
+    "Source",
+    "is_native",
+    "only_for_windows",
+    "only_native",
+    "opened",
+    "tell_problems",
+]
+
+_SYSTEM: Final = "system volume information"
+_BACKUP: Final = "windowsimagebackup"
+
+
+class Selected(Protocol):
+    """Chosen entries of one version."""
+
+    @property
+    def version(self) -> int:
+        """Its number."""
+        ...
+
+    @property
+    def paths(self) -> Sequence[bytes]:
+        """Their paths in tree order."""
+        ...
+
+    @property
+    def unmatched(self) -> tuple[str, ...]:
+        """Patterns and paths that match nothing."""
+        ...
+
+    def requests(self, metadata: str | None = None, /) -> Iterable[RestoreRequest]:
+        """Return what to restore.
+
+        Args:
+            metadata: Where Windows metadata goes; ``None`` = nowhere.
+        """
+        ...
+
+
+class Listed(Protocol):
+    """One entry as ``ls`` shows it."""
+
+    @property
+    def path(self) -> bytes:
+        """Path in the version."""
+        ...
+
+    @property
+    def note(self) -> str:
+        """What stands behind its name in a tree."""
+        ...
+
+    def as_record(self) -> dict[str, Json]:
+        """Return it for JSON."""
+        ...
+
+    def long_line(self) -> str:
+        """Return one line with everything that ``ls -l`` shows."""
+        ...
+
+
+class Batch(Protocol):
+    """Entries that follow each other."""
+
+    @property
+    def paths(self) -> Sequence[bytes]:
+        """Their paths."""
+        ...
+
+    def listed(self, indexes: Sequence[int], /) -> Iterator[Listed]:
+        """Describe some of them."""
+        ...
+
+
+class Source(Protocol):
+    """What a command reads from."""
+
+    @property
+    def windows(self) -> bool:
+        """Whether it is a Windows volume."""
+        ...
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What could not be read so far, one line each."""
+        ...
+
+    def versions(self) -> list[VersionInfo]:
+        """Return all versions, oldest first."""
+        ...
+
+    def pick_version(self, version: int | str | None) -> int:
+        """Return the number of the version that is meant.
+
+        Raises:
+            RequestError: There is no such version.
+        """
+        ...
+
+    def stores(self, version: int) -> Mapping[StoreId, BackupStore]:
+        """Return the stores that stubs of a version can need."""
+        ...
+
+    def selection(self, version: int, wanted: Wanted) -> Selection:
+        """Compile what is wanted by the rules for names of a version."""
+        ...
+
+    def unmatched(self, wanted: Wanted, missed: tuple[str, ...]) -> tuple[str, ...]:
+        """Return what was given of what a selection missed."""
+        ...
+
+    def batches(self, version: int, prefixes: Sequence[bytes]) -> Iterator[Batch]:
+        """Iterate the entries of a version in tree order.
+
+        Args:
+            version: Its number.
+            prefixes: Only these paths and what is below them; empty = everything.
+        """
+        ...
+
+    def choose(self, wanted: Wanted, *, out: Path | None = None) -> Selected:
+        """Find the entries that are wanted.
+
+        Args:
+            wanted: What was asked for.
+            out: Where they go: directories on the way that are not there come along.
+
+        Raises:
+            RequestError: There is no such version, or nothing matches.
+        """
+        ...
+
+    def read(
+        self, version: int, path: bytes, offset: int, length: int, recall: Recall
+    ) -> Iterator[bytes]:
+        """Read a range of a file.
+
+        Args:
+            version: Number of the version.
+            path: Path in it.
+            offset: First byte.
+            length: Number of bytes; cut at the end of the file.
+            recall: What to do where newer data may lie elsewhere.
+
+        Raises:
+            RequestError: There is no such file.
+        """
+        ...
+
+
+def opened(
+    path: Path, partition: str | None = None, stores: Sequence[Path] | None = None
+) -> AbstractContextManager[Source]:
+    """Open a source.
+
+    Args:
+        path: A store, or what holds a Windows volume.
+        partition: Which partition or volume of it.
+        stores: Where else chunk stores are.
+
+    Raises:
+        StoreError: There is nothing that can be read.
+        FormatError: It is damaged, or of a kind that is not supported.
+        RequestError: It is not clear which partition is meant, or options are for others.
+    """
+    if is_native(path) or not path.exists():
+        only_for_windows({"--partition": partition, "--store": stores})
+        from rehydrate.cli.native_source import opened_store
+
+        return opened_store(path)
+    from rehydrate.cli.volume_source import opened_volume
+
+    return opened_volume(path, partition, stores or ())
+
+
+def tell_problems(source: Source) -> bool:
+    """Name what could not be read; return whether there is anything."""
+    for line in source.problems:
+        tell(f"rehydrate: {shown(line)}")
+    return bool(source.problems)
+
+
+def only_for_windows(options: Mapping[str, object]) -> None:
+    """Refuse options that mean nothing for a native store.
+
+    Args:
+        options: Names and what was given.
+    """
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise RequestError(
+            f"{' and '.join(given)}: only for Windows volumes, and this is a native store"
+        )
+
+
+def is_native(path: Path) -> bool:
+    """Tell whether a directory is a native store, or what is left of one."""
+    if os.path.lexists(path / CONFIGURATION_NAME):
+        return True
+    if looks_like_volume(path):
+        return False
+    from rehydrate.formats.native.container import EXTENSION
+
+    return any(
+        name.endswith(EXTENSION)
+        for folder in (DATA_FOLDER, STREAM_FOLDER)
+        for name in _names(path / folder)
+    )
+
+
+def looks_like_volume(path: Path) -> bool:
+    """Tell, by names alone, whether something holds a Windows volume: false is no proof."""
+    if path.is_file():
+        return True
+    if path.name.lower() == _BACKUP:
+        return path.is_dir()
+    return not {_SYSTEM, _BACKUP}.isdisjoint(name.lower() for name in _names(path))
+
+
+def only_native(path: Path, why: str) -> None:
+    """Refuse a Windows volume.
+
+    Args:
+        path: Where the store is, or will be.
+        why: Why it cannot be done with one; ends the sentence "... is a Windows volume: ".
+
+    Raises:
+        RequestError: It is a Windows volume.
+    """
+    if not os.path.lexists(path / CONFIGURATION_NAME) and looks_like_volume(path):
+        raise RequestError(f"{path} is a Windows volume: {why}", code="request.windows")
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return [path.name for path in folder.iterdir()]
+    except OSError:
+        return []

@@ -1,0 +1,163 @@
+"""The work of ``rehydrate plan`` for a Windows volume: one plan for each chunk store."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from rehydrate.catalogue.windows import PLAIN_STORE
+from rehydrate.cli.chosen import Wanted
+from rehydrate.cli.exit_codes import OK, SOME_FAILED
+from rehydrate.cli.failures import line_of, record_of
+from rehydrate.cli.output import Json, document, say, tell
+from rehydrate.cli.planning import PLAN_NAME, say_plan, tell_unmatched
+from rehydrate.cli.sizes import counted, size
+from rehydrate.cli.sources import Selected, Source, tell_problems
+from rehydrate.engine.planning import plan_restore
+from rehydrate.errors import RequestError, RestoreError, StoreError
+from rehydrate.formats.detect import owner_of
+from rehydrate.plan.read_plan import ReadPlan
+from rehydrate.protocols import BackupStore
+from rehydrate.requests import RestoreOptions, RestoreRequest
+from rehydrate.stores.volume import store_folder
+from rehydrate.values import StoreId
+
+__all__ = ["show_volume_plan"]
+
+
+@attrs.frozen(eq=False)
+class _Planned:
+    """What a chunk store is needed for.
+
+    Attributes:
+        store: Its identity.
+        entries: Number of stubs.
+        plan: The plan, or
+        error: why there is none.
+    """
+
+    store: StoreId
+    entries: int
+    plan: ReadPlan | None = None
+    error: RestoreError | None = None
+
+    def as_record(self) -> dict[str, Json]:
+        return {
+            "store": str(self.store),
+            "entries": self.entries,
+            "plan": None if self.plan is None else json.loads(self.plan.to_json()),
+            "error": None if self.error is None else record_of(self.error),
+        }
+
+
+@attrs.frozen(eq=False)
+class _Parts:
+    """Requests by what they need.
+
+    Attributes:
+        by_store: Stubs of each chunk store.
+        plain: Entries that need none.
+        plain_bytes: Bytes of those.
+        others: Reparse points of other kinds, which are left alone.
+    """
+
+    by_store: Mapping[StoreId, Sequence[RestoreRequest]]
+    plain: int
+    plain_bytes: int
+    others: int
+
+    @classmethod
+    def of(cls, chosen: Selected) -> "_Parts":
+        by_store: dict[StoreId, list[RestoreRequest]] = {}
+        plain = plain_bytes = others = 0
+        for request in chosen.requests():
+            owner = owner_of(request.stub)
+            if owner is None:
+                others += 1
+            elif owner.store_id == PLAIN_STORE:
+                plain += 1
+                plain_bytes += sum(own.extent.length for own in request.own_data or ())
+            else:
+                by_store.setdefault(owner.store_id, []).append(request)
+        return cls(by_store, plain, plain_bytes, others)
+
+
+def show_volume_plan(source: Source, wanted: Wanted, *, memory: int, as_json: bool) -> int:
+    """Plan a restore and show it.
+
+    Args:
+        source: The volume.
+        wanted: What to restore.
+        memory: Budget in bytes.
+        as_json: Print a document instead of a table.
+
+    Returns:
+        The exit code.
+    """
+    chosen = source.choose(wanted)
+    if not chosen.paths:
+        raise RequestError("there is nothing to plan: no entry was chosen")
+    parts = _Parts.of(chosen)
+    stores = source.stores(chosen.version)
+    options = RestoreOptions(memory=memory)
+    planned = [
+        _planned(store, requests, stores, options) for store, requests in parts.by_store.items()
+    ]
+    if as_json:
+        content: dict[str, Json] = {
+            "selection": attrs.evolve(wanted, version=chosen.version).as_record(),
+            "entries": len(chosen.paths),
+            "unmatched": list(chosen.unmatched),
+            "plan": None,
+            "plans": [each.as_record() for each in planned],
+            "plain_entries": parts.plain,
+            "plain_bytes": parts.plain_bytes,
+            "other_reparse_points": parts.others,
+            "problems": list(source.problems),
+        }
+        document(PLAN_NAME, content)
+    else:
+        _say(chosen, parts, planned)
+    for each in planned:
+        if each.error is not None:
+            tell(f"rehydrate: store {each.store}: {line_of(each.error)}")
+    failed = any(each.error is not None for each in planned)
+    unmatched, problems = tell_unmatched(chosen), tell_problems(source)
+    return SOME_FAILED if failed or unmatched or problems else OK
+
+
+def _planned(
+    store: StoreId,
+    requests: Sequence[RestoreRequest],
+    stores: Mapping[StoreId, BackupStore],
+    options: RestoreOptions,
+) -> _Planned:
+    found = stores.get(store)
+    if found is None:
+        error: RestoreError = StoreError(
+            f"it is not here, and {counted(len(requests), 'stub needs', 'stubs need')} it",
+            code="store.other",
+        )
+        return _Planned(store, len(requests), error=error)
+    try:
+        plan = plan_restore(requests, {store: found}, options=options)
+    except RestoreError as raised:
+        return _Planned(store, len(requests), error=raised)
+    return _Planned(store, len(requests), plan)
+
+
+def _say(chosen: Selected, parts: _Parts, planned: Sequence[_Planned]) -> None:
+    say(f"version {chosen.version}: {counted(len(chosen.paths), 'entry', 'entries')}")
+    if parts.plain:
+        need = "needs" if parts.plain == 1 else "need"
+        say(
+            f"{counted(parts.plain, 'file or directory', 'files and directories')} {need} no store,"
+            f" {size(parts.plain_bytes)}"
+        )
+    if parts.others:
+        say(f"{counted(parts.others, 'other reparse point')} will be left out")
+    for each in planned:
+        if each.plan is not None:
+            say()
+            say(f"store {each.store}: {counted(each.plan.files, 'deduplicated file')}")
+            say_plan(each.plan, below=f"{store_folder(each.store)}/")
