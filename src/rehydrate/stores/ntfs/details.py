@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from rehydrate.errors import CorruptMetadataError, RestoreError
+from rehydrate.errors import CorruptMetadataError, FormatError, StoreError
 from rehydrate.stores.ntfs.layout import (
     ATTRIBUTE_DATA,
     ATTRIBUTE_FILE_NAME,
@@ -122,7 +122,7 @@ class Details:
         try:
             descriptor = self._descriptor(record, standard, what)
             return None if descriptor is None else _owner_of(descriptor)
-        except RestoreError:
+        except (StoreError, FormatError):
             return None
 
     def _standard(self, record: Record, what: str) -> StandardInformation:
@@ -165,7 +165,7 @@ def label_of(records: Records) -> str:
         record = records.record(RECORD_VOLUME, "$Volume")
         found = record.find(ATTRIBUTE_VOLUME_NAME)
         value = b"" if found is None else records.value(record, found, _MAX_LABEL, "$Volume")
-    except RestoreError:
+    except (StoreError, FormatError):
         return ""
     return value.decode("utf-16-le", "replace")
 
@@ -178,7 +178,7 @@ def case_table_of(records: Records) -> npt.NDArray[np.uint16] | None:
         if found is None or found.size != 2 * _UNITS:
             return None
         value = records.value(record, found, 2 * _UNITS, "$UpCase")
-    except RestoreError:
+    except (StoreError, FormatError):
         return None
     table = np.frombuffer(value, dtype="<u2").astype(np.uint16)
     table.flags.writeable = False
@@ -192,7 +192,7 @@ def _security_table(records: Records) -> SecurityTable | None:
         if stream is None:
             return None
         records.ranges(record, stream, "$Secure")
-    except RestoreError:
+    except (StoreError, FormatError):
         return None
     return SecurityTable(
         lambda offset, size: records.read(record, stream, FileExtent(offset, size), "$Secure"),

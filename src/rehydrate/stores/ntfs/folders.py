@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
-from rehydrate.errors import CorruptMetadataError, RestoreError
+from rehydrate.errors import CorruptMetadataError, FormatError, StoreError
 from rehydrate.stores.ntfs.layout import (
     ATTRIBUTE_BITMAP,
     ATTRIBUTE_INDEX_ALLOCATION,
@@ -101,7 +101,7 @@ class Folders:
                 continue
             try:
                 yield from self._piece(record, rest, wanted, size, what)
-            except RestoreError as error:
+            except (StoreError, FormatError) as error:
                 self._tell(f"{what}: {error}; names in it are left out")
 
     def _piece(

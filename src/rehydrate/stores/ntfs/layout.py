@@ -92,6 +92,7 @@ _REFUSED: Final = {
     b"ReFS\0\0\0\0": ("volume.refs", "ReFS volumes are not supported"),
     b"-FVE-FS-": ("volume.bitlocker", "BitLocker volumes are not supported: decrypt it first"),
 }
+_SECTOR_OFFSET: Final = 11
 _TOTAL_OFFSET: Final = 40
 _MOST_CLUSTERS: Final = 1 << 32
 _SECTORS: Final = (256, 512, 1024, 2048, 4096)
@@ -222,16 +223,20 @@ def enlarged(sector: bytes, boot: Boot) -> bytes:
     """Return a boot sector that claims the largest volume that NTFS can have.
 
     The Sleuth Kit refuses holes that are longer than the volume. A deduplicated file has such
-    holes as soon as it is larger than the volume that it needs no room on.
+    holes as soon as it is larger than the volume that it needs no room on. It refuses clusters of
+    more than 128 sectors, too, so larger sectors are claimed for these; nothing else is counted in
+    sectors.
 
     Args:
         sector: The boot sector.
         boot: What it says.
     """
-    sectors = max(boot.size, _MOST_CLUSTERS * boot.cluster) // boot.sector
-    return b"".join(
-        (sector[:_TOTAL_OFFSET], sectors.to_bytes(8, "little"), sector[_TOTAL_OFFSET + 8 :])
-    )
+    size = max(boot.sector, boot.cluster // _LARGEST_PLAIN)
+    sectors = max(boot.size, _MOST_CLUSTERS * boot.cluster) // size
+    changed = bytearray(sector)
+    struct.pack_into("<HB", changed, _SECTOR_OFFSET, size, boot.cluster // size)
+    struct.pack_into("<Q", changed, _TOTAL_OFFSET, sectors)
+    return bytes(changed)
 
 
 def read_standard_information(value: bytes) -> StandardInformation:

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from rehydrate.errors import FormatError, RestoreError
+from rehydrate.errors import FormatError, StoreError
 from rehydrate.stores.ntfs.layout import owner_of
 
 __all__ = ["MAX_DESCRIPTOR", "SecurityTable"]
@@ -83,7 +83,7 @@ class SecurityTable:
         for start in (offset, offset ^ _BLOCK):  # the entry, or the same one in the copied block
             try:
                 entry = self._read(start, length)
-            except RestoreError:
+            except (StoreError, FormatError):
                 continue
             if _ENTRY.unpack_from(entry)[:2] == (_hash(entry[_ENTRY.size :]), key):
                 return entry[_ENTRY.size :]
@@ -94,7 +94,7 @@ class SecurityTable:
         for start in range(0, self._size, _BLOCK):
             try:
                 block = self._read(start, min(_BLOCK, self._size - start))
-            except RestoreError:
+            except (StoreError, FormatError):
                 continue
             for offset, key, length in _entries(block):
                 places.setdefault(key, (start + offset, length))

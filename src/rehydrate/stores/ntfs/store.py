@@ -1,6 +1,6 @@
 """A chunk store on an NTFS volume, as the engine reads it."""
 
-from rehydrate.errors import ContainerNotFoundError, RestoreError, StoreReadError
+from rehydrate.errors import ContainerNotFoundError, FormatError, StoreError, StoreReadError
 from rehydrate.stores.ntfs.contents import Content, OpenContents
 from rehydrate.stores.ntfs.folders import SYSTEM_FOLDER, SystemFolder
 from rehydrate.stores.ntfs.layout import ATTRIBUTE_DATA
@@ -52,7 +52,8 @@ class NtfsStore:
         """Return whether the volume has the folder of the store.
 
         Raises:
-            RestoreError: The system folder cannot be read.
+            StoreError: The image cannot be read.
+            FormatError: The system folder is damaged.
         """
         record = self._system.find(store_folder(self._identity).split("/")[1:])
         return record is not None and record.directory
@@ -78,7 +79,7 @@ class NtfsStore:
             return self._records.read(content.record, content.attribute, place, path)
         except ContainerNotFoundError:
             raise
-        except RestoreError as error:
+        except (StoreError, FormatError) as error:
             raise StoreReadError(
                 error.message, container=path, offset=offset, length=size, hresult=error.hresult
             ) from error
@@ -90,7 +91,8 @@ class NtfsStore:
             folder: Store path of the folder.
 
         Raises:
-            RestoreError: The folder cannot be read.
+            StoreError: The image cannot be read.
+            FormatError: The folder is damaged.
         """
         parts = self._inside(folder)
         if parts is None:
@@ -105,7 +107,8 @@ class NtfsStore:
 
         Raises:
             FileNotFoundError: There is no such container.
-            RestoreError: It cannot be read.
+            StoreError: The image cannot be read.
+            FormatError: It is damaged.
         """
         return self._content(path).size
 

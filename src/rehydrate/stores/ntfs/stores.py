@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 
-from rehydrate.errors import RestoreError
+from rehydrate.errors import FormatError, StoreError
 from rehydrate.stores.ntfs.contents import Content
 from rehydrate.stores.ntfs.folders import SYSTEM_FOLDER, SystemFolder
 from rehydrate.stores.ntfs.layout import ATTRIBUTE_DATA
@@ -34,14 +34,14 @@ class _Finder:
         """Yield the names in a folder, sorted, with their records; tell what cannot be read."""
         try:
             names = sorted(self.system.folder(parts).values(), key=lambda name: name.name)
-        except RestoreError as error:
+        except (StoreError, FormatError) as error:
             self.tell(f"{error}; what is below is left out")
             return
         for name in names:
             what = "/".join([SYSTEM_FOLDER, *parts, name.name])
             try:
                 yield name.name, self.records.record(name.record, what, name.sequence)
-            except RestoreError as error:
+            except (StoreError, FormatError) as error:
                 self.tell(f"{error}; it is left out")
 
     def files(self, parts: list[str]) -> Iterator[tuple[list[str], Record]]:
@@ -105,7 +105,7 @@ def read_settings(
         try:
             Content.of(records, record, attribute, what)
             found[name] = records.value(record, attribute, _MAX_SETTING, what)
-        except RestoreError as error:
+        except (StoreError, FormatError) as error:
             tell(f"{error}; it is left out")
         if len(found) == _MAX_SETTINGS:
             break

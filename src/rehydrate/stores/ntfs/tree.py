@@ -5,7 +5,7 @@ from typing import Final
 
 import attrs
 
-from rehydrate.errors import RestoreError
+from rehydrate.errors import FormatError, StoreError
 from rehydrate.stores.ntfs.details import Details
 from rehydrate.stores.ntfs.folders import SYSTEM_FOLDER, Folders
 from rehydrate.stores.ntfs.layout import FIRST_USER_RECORD, RECORD_ROOT, IndexName
@@ -72,7 +72,7 @@ class Tree:
     def _told_children(self, record: Record, path: bytes, wanted: Chosen) -> Iterator[Child]:
         try:
             return self._children(record, path, wanted)
-        except RestoreError as error:
+        except (StoreError, FormatError) as error:
             self.tell(f"{error}; what is below is left out")
             return iter(())
 
@@ -103,7 +103,7 @@ class Tree:
             return None
         try:
             return self.records.record(name.record, _text(path), name.sequence)
-        except RestoreError as error:
+        except (StoreError, FormatError) as error:
             self.tell(f"{error}; it is left out")
             return None
 
@@ -119,7 +119,7 @@ class Tree:
     def _entry(self, path: bytes, record: Record) -> VolumeEntry | None:
         try:
             return self.details.entry(path, record, _text(path))
-        except RestoreError as error:
+        except (StoreError, FormatError) as error:
             self.tell(f"{error}; it is left out")
         if not record.directory:
             return None

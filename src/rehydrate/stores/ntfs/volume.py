@@ -161,7 +161,7 @@ class NtfsVolume:
 
         Raises:
             StoreError: There is no such store on this volume (``code = "store.unknown"``).
-            RestoreError: The system folder cannot be read.
+            FormatError: The system folder is damaged.
         """
         store = NtfsStore(identity, self._records, self._system, self._fold)
         if not store.exists():

@@ -20,8 +20,7 @@ RECORD: Final = 1024
 SIZE: Final = 32 << 20
 MANY: Final = 2000
 SETTING: Final = b"<x/>" * 500
-DEPTH: Final = 1100
-"""More than calls of Python may be nested."""
+DEPTH: Final = 400
 SID: Final = struct.pack("<BB6s5I", 1, 5, b"\0\0\0\0\0\x05", 21, 1, 2, 3, 1105)
 DESCRIPTOR: Final = (
     struct.pack("<BBHIIII", 1, 0, 0x8004, 20, 48, 0, 76)

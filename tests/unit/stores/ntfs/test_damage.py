@@ -1,6 +1,9 @@
 """Volumes that are damaged, cut off or made to deceive: typed errors, and the rest comes back."""
 
+import importlib
+import inspect
 import random
+import sys
 import threading
 import uuid
 from collections.abc import Callable
@@ -32,8 +35,6 @@ from tests.unit.stores.ntfs.images import (
     opened,
     record_at,
 )
-
-tsk = pytest.importorskip("rehydrate.stores.ntfs.tsk")
 
 Tree = dict[bytes, VolumeEntry]
 BIG = 1 << 20
@@ -170,8 +171,14 @@ def test_an_unreadable_image_is_the_stores_fault(image: bytes, tree: Tree) -> No
         opened(source)
 
 
-def test_a_deep_tree_is_walked(tree: Tree) -> None:
-    assert b"/".join([b"deep"] + [b"d"] * DEPTH) in tree
+def test_a_deep_tree_is_walked_without_nesting_calls(volume: NtfsVolume) -> None:
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + DEPTH // 2)
+    try:
+        found = [entry.path for entry in volume.entries([b"deep"])]
+    finally:
+        sys.setrecursionlimit(usual)
+    assert found == [b"/".join([b"deep"] + [b"d"] * depth) for depth in range(DEPTH + 1)]
 
 
 def test_paths_longer_than_any_are_left_out(
@@ -468,6 +475,7 @@ def test_problems_are_kept_in_bounds(image: bytes, monkeypatch: pytest.MonkeyPat
 def test_whatever_the_library_raises_is_typed(
     image: bytes, fault: BaseException, becomes: type[BaseException]
 ) -> None:
+    tsk = importlib.import_module("rehydrate.stores.ntfs.tsk")
     lock = threading.Lock()
     with (
         pytest.raises(becomes) as caught,
@@ -484,6 +492,7 @@ def test_a_short_answer_of_the_library_is_no_answer(
     content = volume._content(tree[b"big.bin"], "")
     assert content.attribute is not None
 
+    tsk = importlib.import_module("rehydrate.stores.ntfs.tsk")
     methods = {"__init__": lambda _self: None, "read_random": lambda *_: b"abc"}
     short = type("Short", (tsk.pytsk3.File,), methods)
     for file, error in ((short(), StoreReadError), (None, CorruptMetadataError)):

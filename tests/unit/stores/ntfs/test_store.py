@@ -153,6 +153,5 @@ def test_a_closed_volume_closes_its_stores(image: bytes) -> None:
     store = volume.store(IDENTITY)
     store.read_backup_file(FIRST, 0, 1)
     volume.close()
-    with pytest.raises(StoreReadError, match="closed") as caught:
+    with pytest.raises(SessionError, match="closed"):
         store.read_backup_file(FIRST, 0, 1)
-    assert isinstance(caught.value.__cause__, SessionError)

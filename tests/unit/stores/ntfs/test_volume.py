@@ -5,6 +5,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from rehydrate.errors import (
     StoreReadError,
     UnsupportedFormatError,
 )
+from rehydrate.stores.images.bytesource import FileSource
 from rehydrate.stores.ntfs import NtfsVolume
 from rehydrate.stores.volume import (
     DEDUP_TAG,
@@ -42,6 +44,7 @@ from tests.unit.stores.ntfs.images import (
     opened,
     reparse,
 )
+from tests.windows_store.volume import Entry, ntfs_image
 
 Tree = dict[bytes, VolumeEntry]
 
@@ -293,12 +296,29 @@ def test_a_closed_volume_is_refused_and_its_image_closed(image: bytes, tree: Tre
     volume.read(tree[b"big.bin"], 0, 1)
     volume.close()
     assert source.closed
-    assert list(walk) == []  # nothing more could be opened; each was told
+    with pytest.raises(SessionError, match="closed"):
+        next(walk)
     for call in (volume.security, volume.own_ranges, volume.reparse_data):
         with pytest.raises(SessionError, match="closed"):
             call(tree[b"big.bin"])
     with pytest.raises(SessionError, match="closed"):
         list(volume.entries())
+
+
+@pytest.mark.parametrize("cluster", [512, 64 << 10, 1 << 20])
+@pytest.mark.usefixtures("image")  # skips where none can be made
+def test_volumes_with_small_and_large_clusters(tmp_path: Path, cluster: int) -> None:
+    data = noise(6, 100_000)
+    files = [Entry(f"d/a long name of a file {number}", data=b"x") for number in range(50)]
+    path = tmp_path / "volume.img"
+    ntfs_image(path, [Entry("r", data=data), *files], size=300 << 20, cluster=cluster)
+    volume = NtfsVolume(FileSource(path), described="another cluster")
+    found = listed(volume)
+    assert len(found) == 52
+    assert content(volume, found[b"r"]) == data
+    assert volume.own_ranges(found[b"r"]) == (FileExtent(0, 100_000),)
+    assert not volume.problems
+    volume.close()
 
 
 def test_many_threads_may_read_at_once(volume: NtfsVolume, tree: Tree) -> None:
