@@ -216,14 +216,21 @@ class Workspace:
         """
         if self.fd < 0:
             return True
+        emptied = False
         try:
             with suppress(OSError):
                 if not keep and _OURS.issuperset(self._files.listdir(self.fd)):
+                    emptied = True
                     _remove_directory(self._files, self.fd, self.name, self._parent)
                     return True
-            return False
         finally:
             self._shut()
+        if emptied:
+            # NFS and FUSE keep an open file under another name: the lock has gone only now.
+            with suppress(OSError):
+                self._files.rmdir(self.name, self._parent)
+                return True
+        return False
 
     def _shut(self) -> None:
         lock, self._lock = self._lock, -1

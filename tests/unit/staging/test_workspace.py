@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,23 @@ def test_it_is_private_and_gone_when_nothing_is_staged(tmp_path: Path) -> None:
         assert staging.close()
         assert staging.close()
     assert names_in(tmp_path) == set()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_it_goes_once_the_lock_is_closed(tmp_path: Path, times: int) -> None:
+    # As on NFS and FUSE, where a file that is removed while it is open keeps a name.
+    files = WatchedFiles()
+    left = [errno.ENOTEMPTY] * times
+
+    def refuses(real: Callable[[bytes, int], None], path: bytes, parent: int) -> None:
+        if left:
+            raise OSError(left.pop(), "not empty yet")
+        real(path, parent)
+
+    with staging_of(tmp_path, TABLE, files=files) as staging:
+        files.instead["rmdir"] = refuses
+        assert staging.close() == (times == 1)
+    assert (names_in(tmp_path) == set()) == (times == 1)
 
 
 @pytest.mark.parametrize("job", ["", "x" * 65, "a/b", "..", "A", "a-b"])
