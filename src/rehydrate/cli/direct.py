@@ -9,7 +9,7 @@ unusual, and typer then decides.
 from collections.abc import Callable
 from pathlib import Path
 from types import UnionType
-from typing import Any, Final, Literal, get_args, get_origin
+from typing import Any, Final, Literal, Union, get_args, get_origin
 
 from rehydrate.cli.declare import Argument, Option
 
@@ -112,7 +112,7 @@ class _Line:
 
 def _plain(kind: Any) -> Any:
     """Return a type without ``None``."""
-    if isinstance(kind, UnionType):
+    if isinstance(kind, UnionType) or get_origin(kind) is Union:
         (kind,) = (part for part in get_args(kind) if part is not type(None))
     return kind
 

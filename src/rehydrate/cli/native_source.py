@@ -18,7 +18,7 @@ from rehydrate.cli.stores import opened_catalogue, pick_version
 from rehydrate.engine.random_access import read_range
 from rehydrate.errors import RequestError
 from rehydrate.protocols import BackupStore, VersionInfo
-from rehydrate.requests import Recall
+from rehydrate.requests import CancelToken, Recall
 from rehydrate.values import StoreId
 
 __all__ = ["NativeSource", "opened_store"]
@@ -96,8 +96,11 @@ class NativeSource:
         while batch := list(islice(entries, _BATCH)):
             yield _Batch([entry.path for entry in batch], [entry.stub for entry in batch])
 
-    def choose(self, wanted: Wanted, *, out: Path | None = None) -> Chosen:
-        """Find the entries that are wanted."""
+    def choose(
+        self, wanted: Wanted, *, out: Path | None = None, cancel: CancelToken | None = None
+    ) -> Chosen:
+        """Find the entries that are wanted; that takes no time worth a cancellation."""
+        del cancel
         return choose(self.catalogue, wanted, out=out)
 
     def read(

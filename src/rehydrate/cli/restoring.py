@@ -105,23 +105,21 @@ def restore_wanted(
     started = time.monotonic()
     if plan is not None and source.windows:
         raise RequestError("--plan: plans of Windows volumes cannot be kept: leave it out")
-    chosen, requests = _prepared(source, wanted, out, metadata)
-    unmatched = tell_unmatched(chosen)
-    with (
-        cancelled_by_signals("what is verified is kept") as token,
-        TargetRoot(out) as target,
-        progress_bar() as bar,
-    ):
-        if source.windows and _clash(chosen.paths) and not tells_case_apart(out):
-            options = attrs.evolve(options, portable_names=True)
-        done = restore_files(
-            requests,
-            source.stores(chosen.version),
-            target,
-            options=attrs.evolve(options, cancel=token),
-            observer=None if bar is None else RestoreWatcher(bar),
-            plan=plan,
-        )
+    with cancelled_by_signals("what is verified is kept") as token:
+        chosen = source.choose(wanted, out=out, cancel=token)
+        unmatched = tell_unmatched(chosen)
+        requests = _requests(source, chosen, out, metadata)
+        with TargetRoot(out) as target, progress_bar() as bar:
+            if source.windows and _clash(chosen.paths) and not tells_case_apart(out):
+                options = attrs.evolve(options, portable_names=True)
+            done = restore_files(
+                requests,
+                source.stores(chosen.version),
+                target,
+                options=attrs.evolve(options, cancel=token),
+                observer=None if bar is None else RestoreWatcher(bar),
+                plan=plan,
+            )
     seconds = time.monotonic() - started
     interrupted = FileStatus.CANCELLED in done.counts
     again = _command(wanted, chosen.version) if interrupted else None
@@ -150,16 +148,15 @@ def restore_wanted(
     return code
 
 
-def _prepared(
-    source: Source, wanted: Wanted, out: Path, metadata: str | None
-) -> tuple[Selected, list[RestoreRequest]]:
-    """Find what to restore. Nothing is written yet, so a signal ends the process at once."""
-    chosen = source.choose(wanted, out=out)
+def _requests(
+    source: Source, chosen: Selected, out: Path, metadata: str | None
+) -> list[RestoreRequest]:
+    """Return what to restore, before anything is written."""
     if source.windows and metadata is None:
         from rehydrate.catalogue.windows_metadata.forms import default_form
 
         metadata = default_form(out).value
-    return chosen, list(chosen.requests(metadata))
+    return list(chosen.requests(metadata))
 
 
 def _clash(paths: Sequence[bytes]) -> bool:

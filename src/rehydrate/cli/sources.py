@@ -11,7 +11,7 @@ from rehydrate.cli.chosen import Wanted
 from rehydrate.cli.output import Json, shown, tell
 from rehydrate.errors import RequestError
 from rehydrate.protocols import BackupStore, VersionInfo
-from rehydrate.requests import Recall, RestoreRequest
+from rehydrate.requests import CancelToken, Recall, RestoreRequest
 from rehydrate.stores.layout import CONFIGURATION_NAME, DATA_FOLDER, STREAM_FOLDER
 from rehydrate.values import StoreId
 
@@ -139,15 +139,19 @@ class Source(Protocol):
         """
         ...
 
-    def choose(self, wanted: Wanted, *, out: Path | None = None) -> Selected:
+    def choose(
+        self, wanted: Wanted, *, out: Path | None = None, cancel: CancelToken | None = None
+    ) -> Selected:
         """Find the entries that are wanted.
 
         Args:
             wanted: What was asked for.
             out: Where they go: directories on the way that are not there come along.
+            cancel: Stops a long search.
 
         Raises:
             RequestError: There is no such version, or nothing matches.
+            Cancelled: It was stopped.
         """
         ...
 

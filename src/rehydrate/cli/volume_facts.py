@@ -19,7 +19,7 @@ from rehydrate.formats.windows.stub import parse_stub
 from rehydrate.protocols import VersionInfo
 from rehydrate.stores.images.partitions import Partition, partitions
 from rehydrate.stores.images.source import open_image
-from rehydrate.stores.volume import ChunkStore, VolumeFacts
+from rehydrate.stores.volume import ChunkStore, Volume, VolumeFacts
 from rehydrate.values import StoreId
 
 __all__ = ["Container", "Report", "StoreReport", "report_on"]
@@ -196,7 +196,7 @@ def report_on(source: VolumeSource, version: int | str | None) -> Report:
     tally = _Tally()
     for entry in source.walk(number):
         tally.add(entry)
-    policy, problems = policy_of(volume.settings())
+    policy, problems = _policy(volume)
     layer, found = _image(source.path)
     return Report(
         path=source.path,
@@ -213,6 +213,13 @@ def report_on(source: VolumeSource, version: int | str | None) -> Report:
         policy=policy,
         problems=[*source.problems, *problems],
     )
+
+
+def _policy(volume: Volume) -> tuple[dict[str, str], list[str]]:
+    try:
+        return policy_of(volume.settings())
+    except RestoreError as error:  # they are not needed for anything else
+        return {}, [f"the settings cannot be read: {error}"]
 
 
 def _image(path: Path) -> tuple[str, Sequence[Partition]]:

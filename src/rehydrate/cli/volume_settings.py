@@ -17,7 +17,7 @@ _LONGEST: Final = 400
 _DEEPEST: Final = 64
 _NAMES: Final = ("name", "key", "id", "property")
 _VALUES: Final = ("value", "val", "data")
-_SPACES: Final = ("schema", "xmlns")
+_SPACES: Final = "xmlns"
 
 
 class _RefusedError(Exception):
@@ -85,7 +85,11 @@ class _Reader:
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         if len(self._open) == _DEEPEST:
             raise _RefusedError("its elements are nested too deeply")
-        given = {_local(name): value for name, value in attributes.items()}
+        given = {
+            _local(name): value
+            for name, value in attributes.items()
+            if not name.lower().startswith(_SPACES)
+        }
         lower = {name.lower(): value for name, value in given.items()}
         name = _first(lower, _NAMES)
         value = _first(lower, _VALUES)
@@ -93,8 +97,7 @@ class _Reader:
             self._put(name, value)
         elif not name:
             for key, text in given.items():
-                if not key.lower().startswith(_SPACES):
-                    self._put(f"{_local(tag)}.{key}", text)
+                self._put(f"{_local(tag)}.{key}", text)
         self._open.append((name or _local(tag), []))
 
     def text(self, text: str) -> None:

@@ -26,11 +26,11 @@ from rehydrate.cli.progress import Bar, progress_bar
 from rehydrate.cli.sizes import size
 from rehydrate.cli.volume_entries import WindowsEntry
 from rehydrate.engine.random_access import read_range
-from rehydrate.errors import RequestError, RestoreError, StoreError
+from rehydrate.errors import Cancelled, RequestError, RestoreError, StoreError
 from rehydrate.formats.detect import owner_of
 from rehydrate.formats.windows.codec.codec import fast_path
 from rehydrate.protocols import BackupStore, VersionInfo
-from rehydrate.requests import Recall, RestoreRequest
+from rehydrate.requests import CancelToken, Recall, RestoreRequest
 from rehydrate.values import StoreId
 
 __all__ = ["ChosenOnVolume", "VolumeSource", "opened_volume"]
@@ -140,6 +140,7 @@ class ChosenOnVolume:
     entries: Sequence[EntryOnVolume]
     unmatched: tuple[str, ...]
     _catalogue: VolumeCatalogue
+    _cancel: CancelToken | None = None
 
     @property
     def paths(self) -> Sequence[bytes]:
@@ -153,7 +154,7 @@ class ChosenOnVolume:
             warn_if_slow()
         with progress_bar() as bar:
             made = self._catalogue.requests(self.version, self.entries, form)
-            yield from _counted(made, bar, "looking at files")
+            yield from _counted(made, bar, "looking at files", self._cancel)
 
 
 class VolumeSource:
@@ -222,11 +223,14 @@ class VolumeSource:
         """Return what was given of what a selection missed."""
         return unmatched_of(wanted, missed, windows=True)
 
-    def walk(self, version: int, prefixes: Sequence[bytes] = ()) -> Iterator[EntryOnVolume]:
+    def walk(
+        self, version: int, prefixes: Sequence[bytes] = (), cancel: CancelToken | None = None
+    ) -> Iterator[EntryOnVolume]:
         """Iterate entries and draw how far it is."""
         self.fold(version)
         with progress_bar() as bar:
-            yield from _counted(self.catalogue.entries(version, prefixes), bar, "listing")
+            entries = self.catalogue.entries(version, prefixes)
+            yield from _counted(entries, bar, "listing", cancel)
 
     def batches(self, version: int, prefixes: Sequence[bytes]) -> Iterator[_Batch]:
         """Iterate the entries of a version in tree order."""
@@ -235,13 +239,15 @@ class VolumeSource:
         while batch := list(islice(entries, _BATCH)):
             yield _Batch(batch)
 
-    def choose(self, wanted: Wanted, *, out: Path | None = None) -> ChosenOnVolume:
+    def choose(
+        self, wanted: Wanted, *, out: Path | None = None, cancel: CancelToken | None = None
+    ) -> ChosenOnVolume:
         """Find the entries that are wanted."""
         version = self.pick_version(wanted.version)
         if wanted.nothing:
-            return ChosenOnVolume(version, [], (), self.catalogue)
+            return ChosenOnVolume(version, [], (), self.catalogue, cancel)
         selection = self.selection(version, wanted)
-        entries = list(self.walk(version, selection.prefixes))
+        entries = list(self.walk(version, selection.prefixes, cancel))
         found = selection.choose([entry.path for entry in entries])
         unmatched = self.unmatched(wanted, found.unmatched)
         chosen = [entries[index] for index in found.indexes.tolist()]
@@ -250,7 +256,7 @@ class VolumeSource:
         if out is not None and (selection.prefixes or len(chosen) != len(entries)):
             above = missing_above([entry.path for entry in chosen], out)
             chosen = [*self._directories(version, above, entries), *chosen]
-        return ChosenOnVolume(version, chosen, unmatched, self.catalogue)
+        return ChosenOnVolume(version, chosen, unmatched, self.catalogue, cancel)
 
     def _directories(
         self, version: int, paths: Sequence[bytes], entries: Sequence[EntryOnVolume]
@@ -326,8 +332,13 @@ def _named(name: str, names: Mapping[int, str]) -> list[int]:
     ]
 
 
-def _counted(items: Iterable[_T], bar: Bar | None, what: str) -> Iterator[_T]:
+def _counted(
+    items: Iterable[_T], bar: Bar | None, what: str, cancel: CancelToken | None
+) -> Iterator[_T]:
+    """Pass items on, draw how many, and stop when asked to."""
     for count, item in enumerate(items, 1):
+        if cancel is not None and cancel.cancelled:
+            raise Cancelled("stopped before anything was restored; run the same command again")
         if bar is not None and count % _SHOWN_EVERY == 0:
             bar.count(what, count)
         yield item
