@@ -7,7 +7,7 @@ most so many in flight.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Final, Protocol
 
 from rehydrate.engine.session import Gives, Session
@@ -41,14 +41,17 @@ class Containers:
         """Never ask this container again in this job."""
         self._given_up.setdefault(path, error)
 
-    def second_chance(self) -> None:
+    def second_chance(self, among: Container[StorePath] | None = None) -> None:
         """Before repairs: ask each container that failed, and is there, once more.
 
         What stands in the place of a compacted container is short, so that reads of stale
         references fail; where its records are now stands in it.
+
+        Args:
+            among: Only these; ``None`` = all.
         """
         for path, error in list(self._given_up.items()):
-            if not isinstance(error, ContainerNotFoundError):
+            if not isinstance(error, ContainerNotFoundError) and (among is None or path in among):
                 del self._given_up[path]
                 self._failures[path] = self._attempts - 1
 

@@ -1,7 +1,7 @@
 """Repair rounds: all walks of a phase go on together, at most four rounds."""
 
 import functools
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -56,7 +56,7 @@ def repair(
         containers: What is known about containers.
 
     Returns:
-        The needs that stay lost, with their first error.
+        The needs that stay lost, with their first error; it names the place of the record.
     """
     containers.second_chance()
     walks = _Walks(records, sink, failed)
@@ -75,7 +75,11 @@ def repair(
         if not wanted or (reads and rounds == _MOST_ROUNDS):
             break
         rounds += reads
-        _RepairRound(session, records.format, containers, denied, walks).run(wanted)
+        done = _RepairRound(session, records.format, containers, denied, walks)
+        done.run(wanted)
+        # Stale references may point beyond the end of a container, which is no fault of it: reads
+        # of such places must not keep the next round from what the container does hold.
+        containers.second_chance(done.answering)
     return walks.close()
 
 
@@ -83,7 +87,7 @@ class _Walks:
     """The walks of a phase: each is sent its answers and asks for more, until it ends."""
 
     def __init__(self, records: Records, sink: Sink, failed: Mapping[int, RestoreError]) -> None:
-        self._sink = sink
+        self._records, self._sink = records, sink
         self._lost = dict(failed)
         self._wanted: dict[int, Sequence[Request]] = {}
         self._walks: dict[int, Walk] = {}
@@ -113,7 +117,24 @@ class _Walks:
         """Close all walks; return the needs that stay lost, with their first error."""
         for walk in self._walks.values():
             walk.close()
-        return self._lost
+        return {need: self._placed(need, error) for need, error in self._lost.items()}
+
+    def _placed(self, need: int, error: RestoreError) -> RestoreError:
+        """Return the error with the place of the record, unless it tells of a read that holds it.
+
+        One error stands for all records of a container that is not there, or was given up.
+        """
+        path, ref = self._records.path(need), self._records.ref(need)
+        begin, length = error.offset, error.length or 0
+        ours = error.container in (None, path)
+        if begin is not None and begin < ref.offset + ref.length and ref.offset < begin + length:
+            return error.at(container=path)
+        if not ours:
+            return error
+        placed = error.for_file(error.file or "")
+        placed.file = error.file
+        placed.container, placed.offset, placed.length = path, ref.offset, ref.length
+        return placed
 
 
 @attrs.frozen
@@ -126,8 +147,26 @@ class _Want:
     size: int
 
 
+def _pieces(scans: Sequence[Scan]) -> list[tuple[int, int]]:
+    """Return offset and size of the reads of a walk.
+
+    None reaches across an end that one of the scans has: the store may refuse such a read, and it
+    may be the end of the container.
+    """
+    start = min(scan.start for scan in scans)
+    pieces = []
+    for end in sorted({scan.end for scan in scans}):
+        pieces += [(at, min(_SCAN_PIECE, end - at)) for at in range(start, end, _SCAN_PIECE)]
+        start = max(start, end)
+    return pieces
+
+
 class _RepairRound:
-    """Answers the requests of one round."""
+    """Answers the requests of one round.
+
+    Attributes:
+        answering: Containers that gave some of the bytes that were asked for.
+    """
 
     inline = True
 
@@ -142,11 +181,14 @@ class _RepairRound:
         self._session, self._format, self._containers = session, form, containers
         self._denied, self._walks = denied, walks
         self._answers: dict[Request, Answer] = {}
-        self._scanners: dict[StorePath, tuple[RecordScanner, list[Scan]]] = {}
+        self._scanners: dict[StorePath, tuple[RecordScanner, list[RecordRef]]] = {}
+        self._scans: dict[tuple[StorePath, RecordRef], list[Scan]] = {}
+        self._walked_for: Counter[StorePath] = Counter()
         self._scan_next: dict[StorePath, int] = {}
         self._scan_over: set[StorePath] = set()
         self._partial: dict[int, bytearray] = {}
         self._saved: set[Request] = set()
+        self.answering: set[StorePath] = set()
 
     def run(self, wanted: Mapping[int, Sequence[Request]]) -> None:
         """Make one round of reads, and send each walk its answers as soon as it has them all.
@@ -184,6 +226,8 @@ class _RepairRound:
         answers = [self._answers.get(request) for request in requests]
         for request in set(requests):
             self._users[request] -= 1
+            if isinstance(request, Scan):
+                self._walked_for[request.path] -= 1
             if not self._users[request]:
                 self._answers.pop(request, None)
         self._walks.send(need, answers)
@@ -203,15 +247,18 @@ class _RepairRound:
             else:
                 scans.setdefault(request.path, []).append(request)
         for path, group in scans.items():
-            scanner = self._format.scanner(path, [scan.ref for scan in group])
-            self._scanners[path] = (scanner, group)
-            start, end = min(s.start for s in group), max(s.end for s in group)
-            self._scan_next[path] = start
-            wants += [
-                _Want(group[0], path, at, min(_SCAN_PIECE, end - at))
-                for at in range(start, end, _SCAN_PIECE)
-            ]
+            wants += self._walk(path, group)
         return sorted(wants, key=lambda want: (want.path, want.offset, want.size))
+
+    def _walk(self, path: StorePath, group: list[Scan]) -> list[_Want]:
+        """Prepare one walk for all that look for records in a container; return its pieces."""
+        for scan in group:
+            self._scans.setdefault((path, scan.ref), []).append(scan)
+            self._walked_for[path] += len(self._askers[scan])
+        refs = list(dict.fromkeys(scan.ref for scan in group))
+        self._scanners[path] = (self._format.scanner(path, refs), refs)
+        self._scan_next[path] = min(scan.start for scan in group)
+        return [_Want(group[0], path, at, size) for at, size in _pieces(group)]
 
     def _read(self, wants: list[_Want]) -> None:
         self._all_wants = wants
@@ -282,10 +329,16 @@ class _RepairRound:
         return sorted(parts)
 
     def wants(self, read: int) -> bool:
-        """A read that only serves a walk beyond the end of its container is not made."""
+        """A read that only serves a walk that is over is not made.
+
+        A walk is over at the end of its container, and once it has found everything.
+        """
         return any(
             not isinstance(self._wanted[want].request, Scan)
-            or self._wanted[want].path not in self._scan_over
+            or (
+                self._wanted[want].path not in self._scan_over
+                and self._walked_for[self._wanted[want].path] > 0
+            )
             for want, _, _, _ in self._parts(read)
         )
 
@@ -298,6 +351,7 @@ class _RepairRound:
         for want, at, source, size in self._parts(read):
             piece = view[source : source + size]
             request = self._wanted[want].request
+            self.answering.add(self._wanted[want].path)
             if isinstance(request, Scan):
                 self._feed(self._wanted[want].path, self._wanted[want].offset + at, piece)
                 continue
@@ -311,13 +365,21 @@ class _RepairRound:
             self._answers[request] = bytes(whole)
 
     def _feed(self, path: StorePath, offset: int, piece: memoryview) -> None:
-        scanner, group = self._scanners[path]
+        scanner, refs = self._scanners[path]
         if offset != self._scan_next[path]:
-            scanner = self._format.scanner(path, [scan.ref for scan in group])
-            self._scanners[path] = (scanner, group)
+            scanner = self._format.scanner(path, refs)
+            self._scanners[path] = (scanner, refs)
         self._scan_next[path] = offset + len(piece)
         for number, record in scanner.feed(piece):
-            self._answers.setdefault(group[number], record)
+            for scan in self._scans[path, refs[number]]:
+                self._found(scan, record)
+
+    def _found(self, scan: Scan, record: bytes) -> None:
+        """Send a record to the walks that look for it; it is proved, and must not wait in memory."""
+        for need in self._askers[scan]:
+            if need in self._asked:
+                self._answers[scan] = record
+                self._send(need)
 
     def salvage(self, read: int, view: memoryview) -> None:
         """Take what lies in the part that came; give the last piece of a container to its walk."""

@@ -1,18 +1,18 @@
 """Phase one: from stubs to the rows of all files, reading stream maps where stubs refer to them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 import numpy as np
 
-from rehydrate.chunks import ROW_DTYPE, ChunkTable, Ints, Rows
+from rehydrate.chunks import HOLE, ROW_DTYPE, ChunkTable, Ints, Rows
 from rehydrate.engine.blocks import FragmentJoiner, RecordConsumer
 from rehydrate.engine.reads import Containers
 from rehydrate.engine.records import Records
 from rehydrate.engine.repair import repair
 from rehydrate.engine.rounds import Round
 from rehydrate.engine.session import Session
-from rehydrate.errors import CorruptMetadataError, LimitError, RestoreError
+from rehydrate.errors import CorruptMetadataError, FormatError, LimitError, RestoreError
 from rehydrate.formats.maps import check_maps
 from rehydrate.formats.walk import STREAM, Limits, StoreFormat, StubTable
 from rehydrate.plan.planner import find_needs
@@ -49,7 +49,7 @@ class _MapSink:
         try:
             # A copy, as the data may be a view of a buffer that is used again.
             self.rows[need] = self._format.decode_map(bytes(memoryview(data)))
-        except CorruptMetadataError as error:
+        except FormatError as error:
             self.errors[need] = error
 
 
@@ -92,16 +92,19 @@ def read_stream_maps(
     errors: dict[int, RestoreError] = {}
     chosen = np.repeat(lengths > 0, np.diff(stubs.row_ptr))
     in_parts = np.flatnonzero(stubs.in_parts & (lengths > 0))
+    maps: Mapping[int, list[_Part]] = {}
     if len(in_parts):
-        rows, lengths = _read_parts(
+        maps = _read_parts(
             session, form, stubs, lengths, errors=errors, joiner=joiner, limits=limits
         )
+        rows, lengths = _merge(stubs, lengths, maps)
     else:
         rows = stubs.rows if bool(chosen.all()) else stubs.rows[chosen]
     table = ChunkTable(rows, _ptr(lengths))
     sizes = np.where(lengths > 0, stubs.size, 0)
-    bad = check_maps(table, sizes, limits)
-    errors |= {file: error for file, error in bad.items() if file not in errors}
+    for file, error in check_maps(table, sizes, limits).items():
+        errors.setdefault(file, _blame(error, maps.get(file, ()), limits))
+    maps = {}  # the rows are in the table now
     # A file of some size without rows fails here, as its map ends at 0.
     for file in wanted[(lengths[wanted] == 0) & (stubs.size[wanted] > 0)].tolist():
         errors.setdefault(
@@ -136,8 +139,8 @@ def _read_parts(
     errors: dict[int, RestoreError],
     joiner: FragmentJoiner,
     limits: Limits,
-) -> tuple[Rows, Ints]:
-    """Read the stream-map records of all files that have some; return all rows and their counts."""
+) -> dict[int, list["_Part"]]:
+    """Read the stream-map records of all files that have some; return the parts of each file."""
     per_stub = np.diff(stubs.row_ptr)
     is_part = np.repeat(stubs.in_parts & (lengths > 0), per_stub)
     parts = stubs.rows[is_part]
@@ -165,44 +168,95 @@ def _read_parts(
     lost = repair(session, records, sink, consumer.failed, containers)
     need_of_part = np.zeros(len(parts), np.int64)
     need_of_part[needs.use_row] = np.repeat(np.arange(len(needs)), np.diff(needs.use_ptr))
-    maps = _join_parts(parts, files, need_of_part.tolist(), sink, lost=lost, errors=errors)
-    return _merge(stubs, lengths, maps)
+    found = (
+        _Part(sink.rows[need], records, need, error=lost.get(need) or sink.errors.get(need))
+        for need in need_of_part.tolist()
+    )
+    return _join_parts(zip(files.tolist(), parts["end"].tolist(), found, strict=True), errors)
+
+
+@attrs.frozen(eq=False)
+class _Part:
+    """One part of a file's stream map.
+
+    Attributes:
+        rows: Its rows; None if it was not read.
+        records: The stream-map records of the job.
+        need: Which of them it is.
+        error: Why it has no rows.
+    """
+
+    rows: Rows | None
+    records: Records
+    need: int
+    error: RestoreError | None
+
+    def placed(self, error: RestoreError) -> RestoreError:
+        """Return the error with the place of the record."""
+        needs = self.records.needs
+        return error.at(
+            container=self.records.path(self.need),
+            offset=int(needs.offset[self.need]),
+            length=int(needs.length[self.need]),
+        )
 
 
 def _join_parts(
-    parts: Rows,
-    files: Ints,
-    need_of_part: list[int],
-    sink: _MapSink,
-    *,
-    lost: Mapping[int, RestoreError],
-    errors: dict[int, RestoreError],
-) -> dict[int, list[Rows]]:
-    """Collect the rows of each file from its parts; a part must end where its stub says."""
-    maps: dict[int, list[Rows]] = {}
-    ends = parts["end"].tolist()
-    for part, (file, need) in enumerate(zip(files.tolist(), need_of_part, strict=True)):
-        rows = sink.rows[need]
-        error = lost.get(need) or sink.errors.get(need)
-        if error is None and (rows is None or not len(rows) or int(rows["end"][-1]) != ends[part]):
-            error = CorruptMetadataError("a part of a stream map ends elsewhere", code="map.part")
+    parts: Iterable[tuple[int, int, _Part]], errors: dict[int, RestoreError]
+) -> dict[int, list[_Part]]:
+    """Collect the parts of each file; a part must end where its stub says.
+
+    Args:
+        parts: File, logical end by the stub, and part.
+        errors: Gets the files that have a bad part.
+    """
+    maps: dict[int, list[_Part]] = {}
+    for file, end, part in parts:
+        error = part.error
+        found = 0 if part.rows is None or not len(part.rows) else int(part.rows["end"][-1])
+        if error is None and found != end:
+            error = CorruptMetadataError(
+                f"a part of a stream map ends at {found}, and by the stub at {end}",
+                code="map.part",
+            )
         if error is not None:
-            errors.setdefault(file, error)
-        elif rows is not None:
-            maps.setdefault(file, []).append(rows)
+            errors.setdefault(file, part.placed(error))
+        maps.setdefault(file, []).append(part)
     return {file: found for file, found in maps.items() if file not in errors}
 
 
-def _merge(stubs: StubTable, lengths: Ints, maps: dict[int, list[Rows]]) -> tuple[Rows, Ints]:
+def _blame(error: RestoreError, parts: Sequence[_Part], limits: Limits) -> RestoreError:
+    """Return the error of a stream map with the place of the part that is at fault."""
+    end = 0
+    for part in parts:
+        rows = part.rows
+        if rows is None:
+            break
+        before = np.zeros(1 if end else 0, ROW_DTYPE)
+        before["local_id"], before["end"] = HOLE, end
+        with_start = np.concatenate([before, rows])
+        end = int(rows["end"][-1])
+        table = ChunkTable(with_start, np.array([0, len(with_start)], np.int64))
+        if check_maps(table, np.array([end], np.uint64), limits):
+            return part.placed(error)
+    return error
+
+
+def _merge(
+    stubs: StubTable, lengths: Ints, maps: Mapping[int, Sequence[_Part]]
+) -> tuple[Rows, Ints]:
     """Put inline rows and rows from stream maps in file order."""
+    rows_of = {
+        file: [part.rows for part in found if part.rows is not None] for file, found in maps.items()
+    }
     merged = lengths.copy()
     merged[stubs.in_parts] = 0
-    for file, found in maps.items():
+    for file, found in rows_of.items():
         merged[file] = sum(len(rows) for rows in found)
     pieces: list[Rows] = []
     inline_from = 0
     for file in sorted(maps):
-        pieces += [_inline(stubs, lengths, inline_from, file), *maps[file]]
+        pieces += [_inline(stubs, lengths, inline_from, file), *rows_of[file]]
         inline_from = file + 1
     pieces.append(_inline(stubs, lengths, inline_from, len(lengths)))
     return np.concatenate(pieces, dtype=ROW_DTYPE), merged

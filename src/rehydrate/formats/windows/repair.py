@@ -1,6 +1,6 @@
 """Finding a record that is not (whole) at its place, and walking a container record by record."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import attrs
@@ -104,18 +104,29 @@ def repair(prefix: str, ref: RecordRef) -> Walk:
         return data
     others = [other for other in listed if other != path][:_MOST_GENERATIONS]
     others += _hotspots(prefix, hot) if ref.kind == DATA else []
-    if not head.foreign:
-        others.insert(0, path)
-    reach = max(ref.offset + ref.length, head.end, _USUAL_SIZE) + _SCAN_SLACK
-    for answer in (yield tuple(_scan(other, reach, ref) for other in others)):
+    for answer in (yield tuple(_scans(path, others, head, ref))):
         data = _copy(answer, ref)
         if data is not None:
             return data
     raise CorruptMetadataError("no good copy of a record was found", code="record.lost")
 
 
-def _scan(path: StorePath, reach: int, ref: RecordRef) -> Scan:
-    return Scan(path, FIRST_RECORD, min(reach, MAX_CONTAINER), ref)
+def _scans(
+    path: StorePath, others: Sequence[StorePath], head: _Head, ref: RecordRef
+) -> Iterator[Scan]:
+    """Return what is walked, each container from its first record on.
+
+    A container is walked up to the end that its header gives, and then on, as the header may be an
+    older copy: two requests, since a store may refuse a read that reaches beyond the end.
+    """
+    reach = max(ref.offset + ref.length, head.end, _USUAL_SIZE) + _SCAN_SLACK
+    reach = min(reach, MAX_CONTAINER)
+    if not head.foreign:
+        if FIRST_RECORD < head.end < reach:
+            yield Scan(path, FIRST_RECORD, head.end, ref)
+        yield Scan(path, FIRST_RECORD, reach, ref)
+    for other in others:
+        yield Scan(other, FIRST_RECORD, reach, ref)
 
 
 def _accept(record: Answer, ref: RecordRef) -> bytes | None:
