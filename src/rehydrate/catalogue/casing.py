@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from rehydrate.errors import CorruptMetadataError
 
-__all__ = ["Casing", "decode_name", "encode_name", "slashed"]
+__all__ = ["Casing", "decode_name", "slashed"]
 
 _UNITS: Final = 0x10000
 _ASCII: Final = 0x80
@@ -33,14 +33,6 @@ def decode_name(path: bytes) -> str:
         return path.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
         return path.decode("utf-8", "surrogateescape")
-
-
-def encode_name(text: str) -> bytes:
-    """Return the path that :func:`decode_name` would give as ``text``."""
-    try:
-        return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")
 
 
 class Casing:
