@@ -11,7 +11,14 @@ import pytest
 
 from tests.cli.stage import PROGRAM, called, program
 from tests.windows_store.store import WindowsStore
-from tests.windows_store.volume import Entry, NeedsNtfs, folder_copy, ntfs_image, partitioned
+from tests.windows_store.volume import (
+    Entry,
+    NeedsNtfs,
+    folder_copy,
+    ntfs_image,
+    ntfs_mounted,
+    partitioned,
+)
 from tests.windows_store.vss import BLOCK, FILETIME_OF_1970, Snapshot, with_snapshots
 
 SIZE = 32 << 20
@@ -223,7 +230,14 @@ def backup(volumes: Volumes, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("backup")
     folder = root / "WindowsImageBackup" / "FILESERVER" / BACKUP
     folder.mkdir(parents=True)
-    command: list[str | Path] = ["qemu-img", "convert", "-O", "vhdx", volumes.disk, folder / f"{VOLUME}.vhdx"]
+    command: list[str | Path] = [
+        "qemu-img",
+        "convert",
+        "-O",
+        "vhdx",
+        volumes.disk,
+        folder / f"{VOLUME}.vhdx",
+    ]
     subprocess.run(command, check=True)
     return root
 
@@ -253,3 +267,19 @@ def test_an_image_serves_orphans(volumes: Volumes, tmp_path: Path) -> None:
     done = called("restore", tmp_path / "copy", "--store", volumes.disk, "-o", out)
     assert done.code == 0, done.err
     assert same(out, contents(tree))
+
+
+def test_a_mounted_volume_is_read_and_written_as_one(volumes: Volumes, tmp_path: Path) -> None:
+    mounted = tmp_path / "source.img"
+    shutil.copyfile(volumes.now, mounted)
+    target = tmp_path / "target.img"
+    ntfs_image(target, [], size=16 << 20)
+    with ntfs_mounted(mounted) as source, ntfs_mounted(target, "umask=077") as out:
+        assert "mounted volume" in called("info", source).out
+        words = ["Shares/Finance/Q2.xlsx", "Shares/notes.txt"]
+        done = called("restore", source, *words, "-o", out / "back", "--json")
+        assert done.document["counts"] == {"restored": 4}, done.err
+        assert same(out / "back", {path: volumes.want[path] for path in words})
+        assert "creation time" not in done.document["metadata_lost"]
+        notes = out / "back" / "Shares" / "notes.txt"
+        assert os.getxattr(notes, "user.Zone.Identifier") == b"[ZoneTransfer]"
