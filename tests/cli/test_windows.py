@@ -338,6 +338,7 @@ def test_a_folder_copy_may_have_folders_named_as_ours(made: Stage, tmp_path: Pat
     shutil.copytree(made.copy, tmp_path / "copy")
     for name in ("Data", "Stream", "versions"):
         (tmp_path / "copy" / name).mkdir()
+        (tmp_path / "copy" / name / "00000001.00000001.rhc").touch()
     assert "Stream" in called("ls", tmp_path / "copy").out.splitlines()
 
 

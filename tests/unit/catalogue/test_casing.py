@@ -27,6 +27,8 @@ def usual() -> npt.NDArray[np.uint16]:
 USUAL = usual()
 PLAIN = Casing(USUAL)
 HOSTILE = np.random.default_rng(1).permutation(np.arange(0x10000, dtype=np.uint16))
+for _unit, _upper in ("b/", "Z*", "é[", "ß\0", "/x", "*y", "aé"):
+    HOSTILE[ord(_unit)] = ord(_upper)
 
 
 def units_of(text: str) -> list[int]:

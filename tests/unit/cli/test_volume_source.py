@@ -196,6 +196,13 @@ def test_names_with_halves_of_pairs_go_from_a_list_to_the_target(on: Run, tmp_pa
     assert len(list((tmp_path / "out").iterdir())) == 1
 
 
+def test_case_is_folded_by_the_table_of_the_volume_and_by_nothing_else(on: Run) -> None:
+    catalogue = fake_catalogue(plain("straße", "Über", "name"))
+    assert on(catalogue, "ls", "STRA?E", "*NAME").out == "name\nstraße\n"
+    assert on(catalogue, "ls", "über*").code == 2
+    assert on(catalogue, "ls", "*STRASSE").code == 2
+
+
 def test_directories_above_come_along_with_the_spelling_of_the_volume(
     on: Run, tmp_path: Path
 ) -> None:
