@@ -264,6 +264,7 @@ def test_info_says_what_was_found(made: Stage) -> None:
         "Data/00000001           0x1",
         "1 file, 19.5 KiB need it: say where it is with --store DIR",
         "excludeFileExtensions",
+        "132802106779238400 (2021-11-",
     ):
         assert text in done.out, text
     found = called("info", made.copy, "--json", "--store", made.elsewhere).document

@@ -159,7 +159,7 @@ def test_info_of_a_disk(volumes: Volumes) -> None:
         "3 files (stub format 1.2: 1, 2.1: 1, 3.1: 1)",
         "WOF 0x80000017: 1",
         "basic data",
-        "newest generation 0x2",
+        "(generation 0x2: 1)",
     ):
         assert text in done.out, text
     found = called("info", volumes.disk, "--json").document

@@ -235,7 +235,7 @@ def is_native(path: Path) -> bool:
 
 def looks_like_volume(path: Path) -> bool:
     """Tell, by names alone, whether something holds a Windows volume: false is no proof."""
-    if path.is_file():
+    if path.exists() and not path.is_dir():
         return True
     if path.name.lower() == _BACKUP:
         return path.is_dir()

@@ -84,13 +84,13 @@ class StoreReport:
         """Bytes that the files would need more than the containers do; ``None`` = not known."""
         return self.logical_bytes - self.container_bytes if self.containers else None
 
-    def folders(self) -> dict[str, tuple[int, int, int]]:
-        """Return count, bytes and highest generation of containers by folder."""
-        found: dict[str, tuple[int, int, int]] = {}
+    def folders(self) -> dict[str, tuple[int, dict[int, int]]]:
+        """Return, for each folder, the bytes of its containers and their number by generation."""
+        found: dict[str, tuple[int, dict[int, int]]] = {}
         for container in self.containers:
-            count, size, newest = found.get(container.folder, (0, 0, 0))
-            newest = max(newest, container.generation)
-            found[container.folder] = count + 1, size + container.size, newest
+            size, counts = found.get(container.folder, (0, {}))
+            counts[container.generation] = counts.get(container.generation, 0) + 1
+            found[container.folder] = size + container.size, counts
         return found
 
     def as_record(self) -> dict[str, Json]:
@@ -223,7 +223,7 @@ def _policy(volume: Volume) -> tuple[dict[str, str], list[str]]:
 
 
 def _image(path: Path) -> tuple[str, Sequence[Partition]]:
-    if not path.is_file():
+    if path.is_dir():
         return "", ()
     with open_image(path) as image:
         return image.layer, partitions(image.source)

@@ -1,18 +1,22 @@
 """The work of ``rehydrate info`` for a Windows volume."""
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
 from rehydrate.cli.exit_codes import OK
 from rehydrate.cli.output import document, say, shown, table, tell
 from rehydrate.cli.sizes import counted, moment, size
-from rehydrate.cli.volume_entries import tag_name
+from rehydrate.cli.volume_entries import tag_name, unix_ns
 from rehydrate.cli.volume_facts import Report, StoreReport, report_on
 from rehydrate.cli.volume_source import VolumeSource
 
 __all__ = ["show_volume"]
 
 _VERSIONS_SHOWN: Final = 10
+_GENERATIONS_SHOWN: Final = 5
+_FILETIME: Final = re.compile(r"1[0-9]{17}")
+"""A FILETIME between 1917 and 2234; the settings name times such as ``changeTime``."""
 
 
 def show_volume(
@@ -43,7 +47,7 @@ def show_volume(
     if report.policy:
         say()
         say("policy")
-        _say((f"  {shown(name)}", shown(value)) for name, value in sorted(report.policy.items()))
+        _say((f"  {shown(name)}", _value(value)) for name, value in sorted(report.policy.items()))
     for line in report.problems:
         tell(f"rehydrate: {shown(line)}")
     return OK
@@ -84,6 +88,13 @@ def _volume_lines(report: Report) -> Iterator[tuple[str, str]]:
         yield "other reparse points", others
 
 
+def _value(value: str) -> str:
+    """Return a value of the settings, a time also as people read it."""
+    filetime = int(value) if _FILETIME.fullmatch(value) else 0
+    nanoseconds = unix_ns(filetime)
+    return shown(value) + ("" if nanoseconds is None else f" ({moment(nanoseconds)})")
+
+
 def _say_partitions(report: Report) -> None:
     if len(report.partitions) <= 1:
         return
@@ -111,10 +122,16 @@ def _store_lines(store: StoreReport) -> Iterator[tuple[str, str]]:
         yield "missing", f"{files} need it: say where it is with --store DIR"
         return
     yield "holds", files
-    for folder, (count, total, newest) in store.folders().items():
+    for folder, (total, counts) in store.folders().items():
+        listed = [f"{generation:#x}: {count:,}" for generation, count in sorted(counts.items())]
+        if len(listed) > _GENERATIONS_SHOWN:
+            listed[1 : 1 - _GENERATIONS_SHOWN] = ["..."]
         yield (
             folder,
-            f"{counted(count, 'container')}, {size(total)}, newest generation {newest:#x}",
+            (
+                f"{counted(sum(counts.values()), 'container')}, {size(total)}"
+                f" (generation {', '.join(listed)})"
+            ),
         )
     if store.other_bytes:
         yield "other files", size(store.other_bytes)

@@ -62,7 +62,7 @@ def opened_volume(
     try:
         catalogue = open_volumes(path, partition=partition, stores=stores)
     except RequestError as error:
-        if error.code == _AMBIGUOUS and path.is_file():
+        if error.code == _AMBIGUOUS and not path.is_dir():
             _tell_partitions(path)
         raise
     except RestoreError as error:

@@ -184,6 +184,17 @@ def test_info_of_odd_volumes(on: Run) -> None:
     assert done.lines == ["rehydrate: the settings cannot be read: bad sector"]
 
 
+def test_containers_are_counted_by_generation(on: Run) -> None:
+    store = WindowsStore(data_limit=1)
+    file = store.add_file(bytes(range(200)) * 100, chunks=2000)
+    for generation in range(2, 9):
+        store.compact("Data", 1, generation, keep_old=True)
+    done = on(fake_catalogue(FakeVolume([Entry("a", file=file)], store)), "info")
+    assert "containers, " in done.out
+    assert "(generation 0x1: " in done.out
+    assert ", ..., 0x5: 1, 0x6: 1, 0x7: 1, 0x8: 1)" in done.out
+
+
 def test_names_with_halves_of_pairs_go_from_a_list_to_the_target(on: Run, tmp_path: Path) -> None:
     catalogue = fake_catalogue(plain("x\ud800y", "z"))
     entries = on(catalogue, "ls", "--json").document["entries"]
