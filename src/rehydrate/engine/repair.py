@@ -37,6 +37,8 @@ _MOST_STEPS: Final = 2 * _MOST_ROUNDS
 """Steps that only list folders are no rounds, but there is an end to them, too."""
 # Small pieces, as a store may refuse a read that reaches beyond the end of the container.
 _SCAN_PIECE: Final = 256 << 10
+_MOST_READS: Final = 1 << 18
+"""Reads of one walk: where they must be tiny, it covers less, as each read costs memory."""
 
 
 def repair(
@@ -147,15 +149,16 @@ class _Want:
     size: int
 
 
-def _pieces(scans: Sequence[Scan]) -> list[tuple[int, int]]:
-    """Return offset and size of the reads of a walk.
+def _pieces(scans: Sequence[Scan], max_read: int) -> list[tuple[int, int]]:
+    """Return offset and size of the pieces of a walk, which are read in reads of ``max_read``.
 
     None reaches across an end that one of the scans has: the store may refuse such a read, and it
     may be the end of the container.
     """
     start = min(scan.start for scan in scans)
+    reach = start + _MOST_READS * max_read
     pieces = []
-    for end in sorted({scan.end for scan in scans}):
+    for end in sorted({min(scan.end, reach) for scan in scans}):
         pieces += [(at, min(_SCAN_PIECE, end - at)) for at in range(start, end, _SCAN_PIECE)]
         start = max(start, end)
     return pieces
@@ -180,6 +183,7 @@ class _RepairRound:
     ) -> None:
         self._session, self._format, self._containers = session, form, containers
         self._denied, self._walks = denied, walks
+        self._max_read = min(session.max_read, _SCAN_PIECE)
         self._answers: dict[Request, Answer] = {}
         self._scanners: dict[StorePath, tuple[RecordScanner, list[RecordRef]]] = {}
         self._scans: dict[tuple[StorePath, RecordRef], list[Scan]] = {}
@@ -258,7 +262,7 @@ class _RepairRound:
         refs = list(dict.fromkeys(scan.ref for scan in group))
         self._scanners[path] = (self._format.scanner(path, refs), refs)
         self._scan_next[path] = min(scan.start for scan in group)
-        return [_Want(group[0], path, at, size) for at, size in _pieces(group)]
+        return [_Want(group[0], path, at, size) for at, size in _pieces(group, self._max_read)]
 
     def _read(self, wants: list[_Want]) -> None:
         self._all_wants = wants
@@ -272,7 +276,7 @@ class _RepairRound:
             containers=self._containers,
             consumer=self,
             trim=self._cut_walks,
-            max_read=min(self._session.max_read, _SCAN_PIECE) if self._scanners else None,
+            max_read=self._max_read if self._scanners else None,
         ).run()
 
     def _needs(self, wants: list[_Want]) -> Needs:

@@ -10,7 +10,7 @@ import pytest
 
 from rehydrate.errors import DDP_E_PATH_NOT_FOUND, ContainerNotFoundError
 from rehydrate.requests import Recall, RestoreRequest
-from rehydrate.results import FileStatus
+from rehydrate.results import FileStatus, RestoreEvent, RoundStarted
 from tests.unit.engine.windows_jobs import (
     OLD,
     Backwards,
@@ -20,6 +20,7 @@ from tests.unit.engine.windows_jobs import (
     named,
     restore,
 )
+from tests.windows_store.damage import spoil_record
 from tests.windows_store.store import FORMATS, Chunk, File, WindowsStore
 from tests.windows_store.structures import (
     LZNT1,
@@ -366,3 +367,19 @@ def test_a_chunk_with_compressed_bytes_as_many_as_logical_ones(tmp_path: Path) -
     record = data_record(1, data, digest=digest_of(data), compression=XPRESS)
     container.image.patch(container.spots[1].offset, record)
     assert not restore([file], Lists.of(store), tmp_path).failed(), "stored plain, whatever it says"
+
+
+def test_a_walk_in_tiny_reads_takes_little_memory(tmp_path: Path) -> None:
+    store = WindowsStore()
+    files = [store.add_file(noise(number, 100)) for number in range(3)]
+    spoil_record(store.container("Data", 1), 2, "payload")
+    seen: list[RoundStarted] = []
+
+    class Watches:
+        def on_event(self, event: RestoreEvent, /) -> None:
+            if isinstance(event, RoundStarted):
+                seen.append(event)
+
+    done = restore(files, Lists.of(store), tmp_path, observer=Watches(), max_read=1)
+    assert done.failed() == {"f00001": "record.payload-crc"}
+    assert max(event.reads for event in seen) < 1 << 19

@@ -8,6 +8,7 @@ import attrs
 
 from rehydrate.engine.restore import Stores, restore_files
 from rehydrate.errors import RestoreError
+from rehydrate.protocols import RestoreObserver
 from rehydrate.requests import Durability, OwnExtent, RestoreOptions, RestoreRequest
 from rehydrate.results import AtTarget, FileStatus, RestoreReport
 from rehydrate.staging.root import TargetRoot
@@ -156,6 +157,7 @@ def restore(
     out: Path,
     *,
     requests: Sequence[RestoreRequest] | None = None,
+    observer: RestoreObserver | None = None,
     **options: object,
 ) -> Done:
     """Restore over old files: one worker, no syncs, own data of stubs known."""
@@ -169,5 +171,5 @@ def restore(
     ]
     chosen = RestoreOptions(**{"jobs": 1, "durability": Durability.NONE, **options})  # type: ignore[arg-type] # options by name
     with TargetRoot(out) as root:
-        report = restore_files(asked, store, root, options=chosen)
+        report = restore_files(asked, store, root, options=chosen, observer=observer)
     return Done(report, wanted, out)
