@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,6 +17,8 @@ from tests.cli.stage import PROGRAM, called, program
 from tests.windows_store.store import WindowsStore
 from tests.windows_store.volume import Entry, folder_copy
 
+TREE = Path(__file__).resolve().parents[2]
+VERSION_KEYS = {"number", "created_ns", "parent", "source", "entries", "logical_bytes", "partial"}
 LOST = UUID("11111111-2222-3333-4444-555555555555")
 MTIME = 133_000_000_000_000_000
 TIMES = (MTIME, MTIME, MTIME, MTIME)
@@ -401,3 +404,30 @@ def test_damaged_containers_fail_their_files_only(made: Stage, tmp_path: Path) -
     assert [each["path"] for each in failed] == ["Shares/Finance/Q1.xlsx"]
     assert failed[0]["error"]["container"].endswith(".ccc")
     assert failed[0]["error"]["hresult"]
+
+
+def keys_of(value: object) -> set[str]:
+    """Return the keys of a document, but not of plans, errors and tables by name."""
+    if isinstance(value, list):
+        return {key for each in value for key in keys_of(each)}
+    if not isinstance(value, dict):
+        return set()
+    hidden = {"plan", "error", "selection", "counters", "counts", "metadata_lost", "policy"}
+    hidden |= {"stub_formats", "reparse_points"}
+    below = (keys_of(each) for key, each in value.items() if key not in hidden)
+    return set(value).union(*below) - {"format", "version"}
+
+
+def test_every_key_of_every_document_is_on_the_page(made: Stage, tmp_path: Path) -> None:
+    page = (TREE / "docs" / "reference" / "cli.md").read_text("utf-8")
+    lines: list[tuple[str | Path, ...]] = [
+        ("versions",),
+        ("ls",),
+        ("info",),
+        ("plan",),
+        ("restore", "-o", tmp_path / "out"),
+    ]
+    for command, *words in lines:
+        found = called(command, made.copy, *words, "--json").document
+        (row,) = re.findall(rf"^\|[^|]*\| `{found['format']}` \| (.*) \|$", page, re.MULTILINE)
+        assert keys_of(found) <= set(re.findall(r"`([a-z_]+)`", row)) | VERSION_KEYS, command
