@@ -1,0 +1,228 @@
+"""The calls of a service for archived objects: what state is one in, and thaw it.
+
+S3's are made with botocore, which signs as the AWS command line does; obstore shows no storage class
+and has no call to thaw. A service with other calls (Azure's change of tier, say) needs another class
+with the two methods of :class:`Archive`; none is here.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from importlib import import_module
+from types import ModuleType
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+import attrs
+
+from rehydrate.errors import RequestError, StoreReadError
+from rehydrate.stores.objects.client import Access, scheme_of
+from rehydrate.stores.objects.problems import ServiceAnswer, problem_of
+
+__all__ = ["Archive", "ObjectState", "S3Archive", "Stage"]
+
+_PACKAGE: Final = "thawing needs the package botocore: pip install 'rehydrate[thaw]'"
+_COLD: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+_TIERING: Final = "INTELLIGENT_TIERING"
+_TIERING_COLD: Final = frozenset({"ARCHIVE_ACCESS", "DEEP_ARCHIVE_ACCESS"})
+_RESTORE: Final = re.compile(r'ongoing-request="(true|false)"(?:, *expiry-date="([^"]{1,64})")?')
+_IN_PROGRESS: Final = "RestoreAlreadyInProgress"
+_CAPACITY: Final = "GlacierExpeditedRetrievalNotAvailable"
+_NS: Final = 1_000_000_000
+
+
+class Stage(StrEnum):
+    """How far an object is from being readable."""
+
+    READABLE = "readable"
+    FROZEN = "frozen"
+    THAWING = "thawing"
+
+
+@attrs.frozen(kw_only=True)
+class ObjectState:
+    """What the service says about one object.
+
+    Attributes:
+        stage: Whether it can be read.
+        storage_class: Name of its storage class, as the service spells it; empty = its usual one.
+        size: Its bytes.
+        expires_ns: When the thawed copy goes away, nanoseconds since 1970; ``None`` = never.
+    """
+
+    stage: Stage
+    storage_class: str = ""
+    size: int = 0
+    expires_ns: int | None = None
+
+
+class Archive(Protocol):
+    """What thawing asks of a service; both calls may come from several threads."""
+
+    def state(self, key: str, version: str | None, /) -> ObjectState:
+        """Ask for the state of an object.
+
+        Args:
+            key: Path below the prefix of the store.
+            version: Its version; ``None`` = the newest.
+
+        Raises:
+            ContainerNotFoundError: There is no such object or version.
+            StoreReadError: The service refused.
+        """
+        ...
+
+    def thaw(
+        self, key: str, version: str | None, state: ObjectState, /, *, tier: str, days: int
+    ) -> None:
+        """Ask for a thaw, or for more days of a copy; asking again is no error.
+
+        Args:
+            key: As in :meth:`state`.
+            version: As there.
+            state: What :meth:`state` said.
+            tier: Name of the retrieval tier, as the service spells it.
+            days: How long the copy is to be kept.
+
+        Raises:
+            StoreReadError: Refused; with code ``"thaw.capacity"`` if a cheaper tier may do.
+        """
+        ...
+
+
+class S3Archive:
+    """Archive calls of S3 and what speaks like it."""
+
+    def __init__(self, url: str, access: Access | None = None) -> None:
+        """Make a client; the service is not asked yet.
+
+        Args:
+            url: Bucket and prefix, such as ``s3://bucket/prefix``.
+            access: How to reach the service, as for the store.
+
+        Raises:
+            RequestError: The URL is none of S3.
+            StoreReadError: The package botocore is missing.
+        """
+        place = urlsplit(url)
+        if scheme_of(url) != "s3" or not place.hostname or place.scheme.startswith("http"):
+            raise RequestError(
+                f"only objects of s3://bucket/prefix can be thawed, not of {url}",
+                code="thaw.service",
+            )
+        self._bucket, self._prefix = place.netloc, place.path.strip("/")
+        access = access or Access()
+        self._payer = {"RequestPayer": "requester"} if access.requester_pays else {}
+        core, unsigned = _module("botocore.session"), _module("botocore")
+        setup = _module("botocore.config").Config(
+            signature_version=unsigned.UNSIGNED if access.anonymous else None,
+            retries={"max_attempts": access.retries, "mode": "adaptive"},
+            s3={"addressing_style": "path"} if access.endpoint else {},
+        )
+        session = core.Session(profile=access.profile or None)
+        client = session.create_client(
+            "s3",
+            endpoint_url=access.endpoint,
+            region_name=access.region,
+            aws_access_key_id=access.settings.get("access_key_id"),
+            aws_secret_access_key=access.settings.get("secret_access_key"),
+            aws_session_token=access.settings.get("session_token"),
+            config=setup,
+        )
+        self._head: Callable[..., Mapping[str, object]] = client.head_object
+        self._restore: Callable[..., object] = client.restore_object
+        exceptions = _module("botocore.exceptions")
+        self._refused: type[Exception] = exceptions.ClientError
+        self._failed: type[Exception] = exceptions.BotoCoreError
+
+    def state(self, key: str, version: str | None, /) -> ObjectState:
+        """Ask by one HEAD request; see :meth:`Archive.state`."""
+        answer = self._called(self._head, key, version, {})
+        kind = str(answer.get("StorageClass", ""))
+        size = answer.get("ContentLength")
+        restore = _RESTORE.search(str(answer.get("Restore", "")))
+        cold = kind in _COLD or str(answer.get("ArchiveStatus", "")) in _TIERING_COLD
+        stage, expires = Stage.FROZEN if cold else Stage.READABLE, None
+        if cold and restore is not None:
+            stage = Stage.THAWING if restore[1] == "true" else Stage.READABLE
+            expires = _when(restore[2])
+        return ObjectState(
+            stage=stage,
+            storage_class=kind,
+            size=size if isinstance(size, int) else 0,
+            expires_ns=expires,
+        )
+
+    def thaw(
+        self, key: str, version: str | None, state: ObjectState, /, *, tier: str, days: int
+    ) -> None:
+        """Ask by one POST request; see :meth:`Archive.thaw`."""
+        asked: dict[str, object] = {"GlacierJobParameters": {"Tier": tier}}
+        if state.storage_class != _TIERING:  # such objects move back, and stay
+            asked["Days"] = days
+        self._called(self._restore, key, version, {"RestoreRequest": asked})
+
+    def _called(
+        self,
+        call: Callable[..., object],
+        key: str,
+        version: str | None,
+        more: Mapping[str, object],
+    ) -> Mapping[str, object]:
+        name = f"{self._prefix}/{key}" if self._prefix else key
+        which = {} if version is None else {"VersionId": version}
+        try:
+            answer = call(Bucket=self._bucket, Key=name, **which, **self._payer, **more)
+        except self._refused as error:
+            found = _answer_of(error)
+            if found.code == _IN_PROGRESS:
+                return {}
+            if found.code == _CAPACITY:
+                raise StoreReadError(
+                    "no capacity for this retrieval tier now", code="thaw.capacity", container=key
+                ) from error
+            raise problem_of(found, key) from error
+        except self._failed as error:
+            raise _problem_of_client(error, key) from error
+        return answer if isinstance(answer, dict) else {}
+
+
+def _module(name: str) -> ModuleType:
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise StoreReadError(_PACKAGE, code="object.package", retryable=False) from error
+
+
+def _answer_of(error: Exception) -> ServiceAnswer:
+    response = getattr(error, "response", {})
+    said = response.get("Error", {})
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    code, message = str(said.get("Code", "")), str(said.get("Message", ""))
+    # A HEAD has no body: botocore takes the status for the code.
+    return ServiceAnswer(int(status), "" if code.isdigit() else code, message[:200])
+
+
+def _problem_of_client(error: Exception, key: str) -> StoreReadError:
+    name = type(error).__name__
+    if "Credential" in name or "Token" in name:
+        return StoreReadError(
+            f"no credentials for {key} ({name})", code="object.credentials", container=key,
+            retryable=False,
+        )  # fmt: skip
+    return StoreReadError(
+        f"the service did not answer for {key} ({name})", code="object.network", container=key
+    )
+
+
+def _when(text: str | None) -> int | None:
+    """Return the time of an HTTP date in nanoseconds since 1970, None if it is none."""
+    if text is None:
+        return None
+    try:
+        moment: datetime = parsedate_to_datetime(text)
+    except (ValueError, IndexError):
+        return None
+    return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * _NS)

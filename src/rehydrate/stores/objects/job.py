@@ -1,0 +1,199 @@
+"""A thaw job on disk: what was asked for, when, at what price, and until when it can be read.
+
+One JSON file, replaced as a whole, so that it is intact whenever the program dies. It is written
+before the service is asked (``asking``) and after it answered. What it says is never trusted about
+readiness: the service is asked again after a restart, which costs a HEAD request and thaws nothing.
+"""
+
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from rehydrate.errors import CorruptMetadataError, StoreReadError
+from rehydrate.values import StorePath
+
+__all__ = ["Asked", "Progress", "ThawJob"]
+
+_FORMAT: Final = "rehydrate thaw job"
+_VERSION: Final = 1
+_LARGEST: Final = 1 << 30
+_MOST: Final = 2**63
+
+
+class Progress(StrEnum):
+    """What became of one request."""
+
+    ASKING = "asking"
+    ASKED = "asked"
+    READY = "ready"
+    REFUSED = "refused"
+
+
+@attrs.frozen(kw_only=True)
+class Asked:
+    """A thaw of one object.
+
+    Attributes:
+        progress: What became of it.
+        tier: Retrieval tier.
+        days: Days that the copy is kept.
+        size: Bytes of the object.
+        price: Estimated price, millionths of the currency of the price table.
+        asked_ns: When it was asked for, nanoseconds since 1970.
+        expires_ns: When the copy goes away; ``None`` = not known or never.
+        version: Version of the object; ``None`` = the newest.
+    """
+
+    progress: Progress
+    tier: str
+    days: int
+    size: int
+    price: int
+    asked_ns: int
+    expires_ns: int | None = None
+    version: str | None = None
+
+
+class ThawJob:
+    """The requests of a job by store path; may be used from several threads."""
+
+    def __init__(self, path: Path, url: str) -> None:
+        """Open the job, or begin one; nothing is written yet.
+
+        Args:
+            path: The file; its folder must exist.
+            url: Which store it belongs to.
+
+        Raises:
+            CorruptMetadataError: The file is no job, or one of another store.
+            StoreReadError: It cannot be read.
+        """
+        self._path, self._url = path, url
+        self._lock = threading.Lock()
+        try:
+            with path.open("rb") as file:
+                text = file.read(_LARGEST)
+        except FileNotFoundError:
+            self._asked: dict[StorePath, Asked] = {}
+        except OSError as error:
+            raise _cannot("read", path, error) from error
+        else:
+            self._asked = _parse(text, url, path)
+
+    def get(self, path: StorePath) -> Asked | None:
+        """Return the request for an object, if there is one."""
+        return self._asked.get(path)
+
+    def __iter__(self) -> Iterator[tuple[StorePath, Asked]]:
+        """Iterate the requests."""
+        return iter(tuple(self._asked.items()))
+
+    @property
+    def spent(self) -> int:
+        """Estimated price of everything asked for so far, millionths."""
+        return sum(
+            asked.price for asked in self._asked.values() if asked.progress is not Progress.REFUSED
+        )
+
+    def put(self, changes: Mapping[StorePath, Asked]) -> None:
+        """Take over requests and write the file, durably.
+
+        Args:
+            changes: New state of some objects.
+
+        Raises:
+            StoreReadError: The file cannot be written: nothing must be asked for then.
+        """
+        with self._lock:
+            self._asked.update(changes)
+            content = {
+                "format": _FORMAT,
+                "version": _VERSION,
+                "store": self._url,
+                "objects": {path: attrs.asdict(asked) for path, asked in self._asked.items()},
+            }
+            try:
+                _replace(self._path, json.dumps(content, indent=1).encode())
+            except OSError as error:
+                raise _cannot("write", self._path, error) from error
+
+
+def _cannot(do: str, path: Path, error: OSError) -> StoreReadError:
+    return StoreReadError(
+        f"cannot {do} the thaw job {path}: {error.strerror}", code="thaw.job", retryable=False
+    )
+
+
+def _replace(path: Path, data: bytes) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _parse(text: bytes, url: str, path: Path) -> dict[StorePath, Asked]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _corrupt(f"the thaw job {path} is damaged") from error
+    if not isinstance(found, dict) or found.get("format") != _FORMAT:
+        raise _corrupt(f"{path} is no thaw job")
+    if found.get("version") != _VERSION:
+        raise _corrupt(f"the thaw job {path} is of another version")
+    if found.get("store") != url:
+        raise _corrupt(f"the thaw job {path} belongs to another store")
+    objects = found.get("objects")
+    if not isinstance(objects, dict):
+        raise _corrupt(f"the thaw job {path} is damaged")
+    try:
+        return {StorePath(name): _asked(entry) for name, entry in objects.items()}
+    except (KeyError, TypeError, ValueError) as error:
+        raise _corrupt(f"the thaw job {path} is damaged") from error
+
+
+def _asked(entry: Mapping[str, object]) -> Asked:
+    return Asked(
+        progress=Progress(_text(entry["progress"])),
+        tier=_text(entry["tier"]),
+        days=_number(entry["days"]),
+        size=_number(entry["size"]),
+        price=_number(entry["price"]),
+        asked_ns=_number(entry["asked_ns"]),
+        expires_ns=None if entry["expires_ns"] is None else _number(entry["expires_ns"]),
+        version=None if entry["version"] is None else _text(entry["version"]),
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _number(value: object) -> int:
+    if type(value) is not int or not 0 <= value < _MOST:
+        raise TypeError
+    return value
+
+
+def _corrupt(message: str) -> CorruptMetadataError:
+    return CorruptMetadataError(message, code="thaw.job")
