@@ -247,22 +247,29 @@ class VolumeSource:
         if wanted.nothing:
             return ChosenOnVolume(version, [], (), self.catalogue, cancel)
         selection = self.selection(version, wanted)
-        entries = list(self.walk(version, selection.prefixes, cancel))
-        found = selection.choose([entry.path for entry in entries])
-        unmatched = self.unmatched(wanted, found.unmatched)
-        chosen = [entries[index] for index in found.indexes.tolist()]
+        missed = {*selection.choose([]).unmatched}
+        chosen: list[EntryOnVolume] = []
+        directories: dict[bytes, EntryOnVolume] = {}
+        total = 0
+        entries = self.walk(version, selection.prefixes, cancel)
+        while batch := list(islice(entries, _BATCH)):
+            found = selection.choose([entry.path for entry in batch])
+            missed.intersection_update(found.unmatched)
+            chosen += [batch[index] for index in found.indexes.tolist()]
+            directories |= {entry.path: entry for entry in batch if entry.found.directory}
+            total += len(batch)
+        unmatched = self.unmatched(wanted, tuple(missed))
         if not chosen and (unmatched or wanted.excludes):
             raise nothing_matches(version, unmatched)
-        if out is not None and (selection.prefixes or len(chosen) != len(entries)):
+        if out is not None and (selection.prefixes or len(chosen) != total):
             above = missing_above([entry.path for entry in chosen], out)
-            chosen = [*self._directories(version, above, entries), *chosen]
+            chosen = [*self._directories(version, above, directories), *chosen]
         return ChosenOnVolume(version, chosen, unmatched, self.catalogue, cancel)
 
     def _directories(
-        self, version: int, paths: Sequence[bytes], entries: Sequence[EntryOnVolume]
+        self, version: int, paths: Sequence[bytes], known: Mapping[bytes, EntryOnVolume]
     ) -> list[EntryOnVolume]:
         """Return the entries of some directories, from what was read already or one by one."""
-        known = {entry.path: entry for entry in entries}
         found = []
         for path in paths:
             entry = known.get(path) or next(self.catalogue.entries(version, [path]), None)

@@ -231,6 +231,20 @@ def test_directories_above_come_along_with_the_spelling_of_the_volume(
     assert not (tmp_path / "out/Top/other").exists()
 
 
+@pytest.mark.parametrize("batch", [1, 2, 4096])
+def test_what_is_chosen_does_not_depend_on_batches(
+    on: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr("rehydrate.cli.volume_source._BATCH", batch)
+    catalogue = fake_catalogue(plain("a/b/one.txt", "a/b/two.bin", "c/three.txt", "d/four"))
+    words = ["*.TXT", "*.none", "-o", tmp_path / "out", "--json"]
+    done = on(catalogue, "restore", *words)
+    assert done.code == 1
+    assert done.document["unmatched"] == ["*.none"]
+    paths = [each["path"] for each in done.document["results"]]
+    assert paths == ["a", "a/b", "c", "a/b/one.txt", "c/three.txt"]
+
+
 def test_an_empty_list_chooses_nothing(on: Run, tmp_path: Path) -> None:
     (tmp_path / "empty").write_bytes(b"")
     catalogue = fake_catalogue(plain("a"))
