@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from rehydrate.catalogue.native import NativeCatalogue
-from rehydrate.cli import storing, verifying
+from rehydrate.cli import storing
 from rehydrate.cli.chosen import Wanted
 from rehydrate.cli.direct import read
 from rehydrate.cli.planning import show_plan
@@ -88,7 +88,7 @@ def test_verify_lists_damage_by_kind_and_only_so_many_lines(
     store = stage / "store"
     assert "as far as headers and references tell" in called("verify", store).out
     only(store / "Data").unlink()
-    monkeypatch.setattr(verifying, "_LINES", 2)
+    monkeypatch.setattr("rehydrate.cli.output._LINES", 2)
     text = called("verify", store).out
     assert "damaged containers (1):" in text
     assert "it is missing" in text

@@ -6,7 +6,17 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeAlias
 
-__all__ = ["Json", "document", "hide_broken_pipe", "paths", "say", "shown", "table", "tell"]
+__all__ = [
+    "Json",
+    "document",
+    "hide_broken_pipe",
+    "list_lines",
+    "paths",
+    "say",
+    "shown",
+    "table",
+    "tell",
+]
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 """What a JSON document may hold."""
@@ -16,6 +26,7 @@ Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json
 _UNSHOWABLE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
+_LINES: Final = 50
 _BYTES: Final = range(0x100)
 _ESCAPED_BYTES: Final = range(0xDC80, 0xDD00)
 
@@ -117,6 +128,22 @@ def table(rows: Sequence[Sequence[str]], *, right: str = "") -> list[str]:
         ]
         lines.append("  ".join(cells).rstrip())
     return lines
+
+
+def list_lines(what: str, lines: Sequence[str]) -> None:
+    """Print a heading and lines below it, not more than a person reads.
+
+    Args:
+        what: The heading; nothing at all is printed where there are no lines.
+        lines: The lines; made safe here.
+    """
+    if not lines:
+        return
+    say(f"{what} ({len(lines):,}):")
+    for line in lines[:_LINES]:
+        say(f"  {shown(line)}")
+    if len(lines) > _LINES:
+        say(f"  ... and {len(lines) - _LINES:,} more; --json lists all")
 
 
 def hide_broken_pipe() -> None:

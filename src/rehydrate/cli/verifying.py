@@ -5,12 +5,11 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from rehydrate.catalogue.damage import VerifyReport
 from rehydrate.catalogue.verify import verify_store
 from rehydrate.cli.exit_codes import OK, SOME_FAILED
-from rehydrate.cli.output import document, say, shown, tell
+from rehydrate.cli.output import document, list_lines, say, shown, tell
 from rehydrate.cli.progress import progress_bar
 from rehydrate.cli.sizes import counted, duration, size
 from rehydrate.cli.sources import is_native, only_for_windows
@@ -18,8 +17,6 @@ from rehydrate.errors import RestoreError
 from rehydrate.stores.layout import DATA_FOLDER, STREAM_FOLDER
 
 __all__ = ["verify_and_show"]
-
-_LINES: Final = 50
 
 
 def verify_and_show(
@@ -50,10 +47,12 @@ def verify_and_show(
         only_for_windows({"--version": version, "--partition": partition, "--store": stores})
         return _verify_store(source, read_data=read_data, jobs=jobs, as_json=as_json)
     from rehydrate.cli.volume_source import opened_volume
-    from rehydrate.cli.volume_verifying import verify_volume
+    from rehydrate.cli.volume_verifying import verify_and_show_volume
 
     with opened_volume(source, partition, stores or ()) as volume:
-        return verify_volume(volume, version, read_data=read_data, jobs=jobs, as_json=as_json)
+        return verify_and_show_volume(
+            volume, version, read_data=read_data, jobs=jobs, as_json=as_json
+        )
 
 
 def _verify_store(store: Path, *, read_data: bool, jobs: int, as_json: bool) -> int:
@@ -109,16 +108,16 @@ def _bytes_in(store: Path) -> int:
 def _say_report(report: VerifyReport, seconds: float) -> None:
     for notice in report.notices:
         tell(f"rehydrate: {shown(notice)}")
-    _list("damaged containers", [f"{c.path}: {c.reason}" for c in report.damaged_containers])
-    _list(
+    list_lines("damaged containers", [f"{c.path}: {c.reason}" for c in report.damaged_containers])
+    list_lines(
         "damaged records",
         [
             f"{r.path} at {r.offset}, {r.length} bytes, number {r.local_id}: {r.reason}"
             for r in report.damaged_records
         ],
     )
-    _list("damaged versions", [f"{v.version}: {v.reason}" for v in report.damaged_versions])
-    _list(
+    list_lines("damaged versions", [f"{v.version}: {v.reason}" for v in report.damaged_versions])
+    list_lines(
         "damaged files",
         [f"version {f.version}: {os.fsdecode(f.path)}: {f.reason}" for f in report.damaged_files],
     )
@@ -137,13 +136,3 @@ def _say_report(report: VerifyReport, seconds: float) -> None:
         say("whole: every byte is what was stored")
     else:
         say("whole, as far as headers and references tell; --read-data also reads the chunks")
-
-
-def _list(what: str, lines: Sequence[str]) -> None:
-    if not lines:
-        return
-    say(f"{what} ({len(lines):,}):")
-    for line in lines[:_LINES]:
-        say(f"  {shown(line)}")
-    if len(lines) > _LINES:
-        say(f"  ... and {len(lines) - _LINES:,} more; --json lists all")
