@@ -34,7 +34,7 @@ from rehydrate.formats.native.container import (
 from rehydrate.formats.native.format import NATIVE
 from rehydrate.formats.native.properties import encode_properties, parse_properties
 from rehydrate.formats.native.record import NativeDecoder, Place, encode_record, parse_header
-from rehydrate.formats.native.repair import NativeScanner
+from rehydrate.formats.native.repair import finder
 from rehydrate.formats.native.stub import NativeStub, decode_stubs, encode_stub, parse_stub
 from rehydrate.formats.walk import DATA, DIRECTORY, FILE, STREAM, SYMLINK, Limits, RecordRef
 from tests.spec import native_reader
@@ -223,7 +223,7 @@ def test_scanner_finds_all_records_however_it_is_fed(
     writer = ContainerWriter(DATA, 1)
     refs = [writer.add_chunk(text) for text in texts]
     rest = memoryview(bytes(writer.data[layout.HEADER_SIZE :]))
-    scanner = NativeScanner(refs)
+    scanner = finder(refs)
     found: list[int] = []
     while rest:
         size = data.draw(st.integers(1, len(rest)))
@@ -256,7 +256,7 @@ def test_any_bytes_get_an_answer(magic: bytes, data: bytes) -> None:
         except (FormatError, LimitError) as error:
             assert error.code  # noqa: PT017 - not being raised is fine, too
     owner_of(magic + data)
-    NativeScanner([RecordRef(DATA, 1, 1, 0, 100, 1, 28, data[:32].ljust(32))]).feed(
+    finder([RecordRef(DATA, 1, 1, 0, 100, 1, 28, data[:32].ljust(32))]).feed(
         memoryview(data)
     )
 
