@@ -24,6 +24,9 @@ class Noted:
     def show(self, what: str, done: int, note: str | bytes = "") -> None:
         self.shown.append((what, done, note))
 
+    def count(self, what: str, number: int) -> None:
+        raise AssertionError("a restore knows its bytes")
+
 
 def test_rate_is_that_of_the_last_seconds() -> None:
     rate = Rate()
@@ -57,6 +60,17 @@ def test_a_terminal_sees_bytes_rate_time_left_and_container(
     for part in ("restoring", "30 %", "30.0 MiB of 100.0 MiB", "MiB/s", "s left", "Data/2"):
         assert part in text
     assert "\x1b[31m" not in text.replace("\x1b[31mlong", "")
+
+
+def test_a_terminal_sees_how_many_things_were_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    with progress_bar() as bar:
+        assert bar is not None
+        bar.count("listing", 1_048_576)
+    assert "listing" in terminal.getvalue()
+    assert "1,048,576" in terminal.getvalue()
 
 
 def test_the_watcher_draws_what_the_engine_tells() -> None:
