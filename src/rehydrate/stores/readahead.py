@@ -26,6 +26,9 @@ T = TypeVar("T")
 Place: TypeAlias = tuple[StorePath, int, int]
 
 _BUDGET: Final = 256 << 20
+# What the engine assumes of a store that declares nothing (CC-READ-3, CC-READ-4, CC-TIME-2).
+_GAP: Final = 4 << 10
+_READ: Final = 8 << 20
 _TIMEOUT: Final = 300.0
 
 
@@ -137,14 +140,14 @@ class ReadAhead:
         return self._counters
 
     @property
-    def max_gap(self) -> int | None:
-        """What the store declares, if it does."""
-        return cast("int | None", getattr(self._store, "max_gap", None))
+    def max_gap(self) -> int:
+        """What the store declares, or what the engine assumes."""
+        return cast("int", getattr(self._store, "max_gap", _GAP))
 
     @property
-    def max_read(self) -> int | None:
-        """What the store declares, if it does."""
-        return cast("int | None", getattr(self._store, "max_read", None))
+    def max_read(self) -> int:
+        """What the store declares, or what the engine assumes."""
+        return cast("int", getattr(self._store, "max_read", _READ))
 
     @property
     def read_timeout(self) -> float | None:

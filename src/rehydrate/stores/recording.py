@@ -20,6 +20,9 @@ from rehydrate.values import ContainerExtent, FileExtent, ReadableBuffer, StoreI
 
 __all__ = ["Recording", "TraceSummary", "replay", "summarise"]
 
+# What the engine assumes of a store that declares nothing (CC-READ-3, CC-READ-4, CC-TIME-2).
+_GAP: Final = 4 << 10
+_READ: Final = 8 << 20
 _TIMEOUT: Final = 300.0
 _CALLS: Final = {name: name for name in ("order", "preview", "read", "list")}
 _LONGEST_LINE: Final = 1 << 28
@@ -68,19 +71,19 @@ class Recording:
             self._file.close()
 
     @property
-    def concurrent_reads(self) -> int | None:
-        """What the store declares, if it does."""
-        return cast("int | None", getattr(self._store, "concurrent_reads", None))
+    def concurrent_reads(self) -> int:
+        """What the store declares, or what the engine assumes."""
+        return cast("int", getattr(self._store, "concurrent_reads", 1))
 
     @property
-    def max_gap(self) -> int | None:
-        """What the store declares, if it does."""
-        return cast("int | None", getattr(self._store, "max_gap", None))
+    def max_gap(self) -> int:
+        """What the store declares, or what the engine assumes."""
+        return cast("int", getattr(self._store, "max_gap", _GAP))
 
     @property
-    def max_read(self) -> int | None:
-        """What the store declares, if it does."""
-        return cast("int | None", getattr(self._store, "max_read", None))
+    def max_read(self) -> int:
+        """What the store declares, or what the engine assumes."""
+        return cast("int", getattr(self._store, "max_read", _READ))
 
     @property
     def read_timeout(self) -> float | None:
