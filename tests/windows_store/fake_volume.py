@@ -89,6 +89,7 @@ class FakeVolume:
         self.case_table = ascii_table() if table is None else table
         self.facts = facts or VolumeFacts(source="fake volume", file_system="NTFS")
         self.problems = tuple(problems)
+        self.remarks: tuple[str, ...] = ()
         self.closed = False
         self._settings = dict(settings or {})
         self._unreadable = set(unreadable)

@@ -21,22 +21,14 @@ from rehydrate.stores.images.partitions import Partition, partitions, volume_sou
 from rehydrate.stores.images.shadows import Shadow, shadow_source, snapshots
 from rehydrate.stores.images.source import ByteSource, open_image
 from rehydrate.stores.images.wsb import BackupVersion, MachineBackup, find_backups, open_version
-from rehydrate.stores.layout import CONFIGURATION_NAME
 from rehydrate.stores.ntfs.volume import NtfsVolume
 from rehydrate.stores.volume import Volume
 from rehydrate.values import StoreId
 
-__all__ = ["has_chunk_store", "is_native_store", "open_volumes"]
+__all__ = ["has_chunk_store", "open_volumes"]
 
 _NTFS: Final = "NTFS"
 _REFUSED: Final = {"ReFS": "volume.refs", "BitLocker": "volume.bitlocker"}
-
-
-def is_native_store(path: Path) -> bool:
-    """Tell whether a directory is a native store (or the remains of one)."""
-    return any(
-        (path / name).exists() for name in (CONFIGURATION_NAME, "Data", "Stream", "versions")
-    )
 
 
 def open_volumes(

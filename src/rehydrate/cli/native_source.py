@@ -67,6 +67,7 @@ class NativeSource:
     path: Path
     windows: bool = False
     problems: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def versions(self) -> list[VersionInfo]:
         """Return all versions, oldest first."""

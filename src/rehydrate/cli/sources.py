@@ -106,6 +106,11 @@ class Source(Protocol):
         """What could not be read so far, one line each."""
         ...
 
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What else is worth knowing, one line each."""
+        ...
+
     def versions(self) -> list[VersionInfo]:
         """Return all versions, oldest first."""
         ...
@@ -200,7 +205,7 @@ def opened(
 
 def tell_problems(source: Source) -> bool:
     """Name what could not be read; return whether there is anything."""
-    for line in source.problems:
+    for line in (*source.remarks, *source.problems):
         tell(f"rehydrate: {shown(line)}")
     return bool(source.problems)
 

@@ -179,6 +179,12 @@ class VolumeSource:
         found = [line for number in self._used for line in self.catalogue.volume(number).problems]
         return list(dict.fromkeys([*found, *self.catalogue.warnings]))
 
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What else is worth knowing of the volumes that were used."""
+        found = (line for number in self._used for line in self.catalogue.volume(number).remarks)
+        return list(dict.fromkeys(found))
+
     def versions(self) -> list[VersionInfo]:
         """Return shadow copies, backups and the volume as it stands."""
         return self.catalogue.versions()

@@ -217,6 +217,11 @@ class BackupStreamFolder:
         with self._lock:
             return tuple(self._problems)
 
+    @property
+    def remarks(self) -> Sequence[str]:
+        """Nothing."""
+        return ()
+
     def _tell(self, problem: str) -> None:
         with self._lock:
             self._problems[problem] = None

@@ -105,9 +105,10 @@ class FolderCopy:
         self._stores: list[ChunkFolder] = []
         self._lock = threading.Lock()
         self._problems: dict[str, None] = {}
+        self._remarks: dict[str, None] = {}
         with self._tree.folder(b"") as folder:
             self._driver = DriverAttributes.of(folder)
-        self._places = FolderPlaces(self._tree, self._driver, self._tell)
+        self._places = FolderPlaces(self._tree, self._driver, self._tell, self._remark)
 
     def close(self) -> None:
         """Close the folder and all stores that were opened."""
@@ -135,9 +136,19 @@ class FolderCopy:
         with self._lock:
             return tuple(self._problems)
 
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What is worth knowing, each said once."""
+        with self._lock:
+            return tuple(self._remarks)
+
     def _tell(self, problem: str) -> None:
         with self._lock:
             self._problems[problem] = None
+
+    def _remark(self, remark: str) -> None:
+        with self._lock:
+            self._remarks[remark] = None
 
     def entries(self, prefixes: Sequence[bytes] = ()) -> Iterator[VolumeEntry]:
         """Iterate names in tree order; see :class:`~rehydrate.stores.volume.Volume`.
@@ -183,9 +194,9 @@ class FolderCopy:
         full = inner_path(path, place.name)
         streams, lost = driver.streams(folder, place.name)
         for stream in lost:
-            self._tell(f"stream {stream!r} of {shown(full)} is too large for the driver to show")
+            self._remark(f"stream {stream!r} of {shown(full)} is too large for the driver to show")
         if place.kind == LINK and place.reparse_tag == DEDUP_TAG:
-            self._tell("the driver does not show alternate data streams of deduplicated files")
+            self._remark("the driver does not show alternate data streams of deduplicated files")
         linked = place.linked and status.st_dev == self._tree.device and place.kind != ALONE
         linked = linked and status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode)
         return VolumeEntry(

@@ -67,12 +67,23 @@ class FolderPlaces:
     """Looks at the directories of a folder copy."""
 
     def __init__(
-        self, tree: HostTree, driver: DriverAttributes, tell: Callable[[str], None]
+        self,
+        tree: HostTree,
+        driver: DriverAttributes,
+        tell: Callable[[str], None],
+        remark: Callable[[str], None],
     ) -> None:
-        """Look into ``tree``, as ``driver`` shows it, and ``tell`` what is left out."""
+        """Look into ``tree``, as ``driver`` shows it.
+
+        Args:
+            tree: The folder.
+            driver: What the driver of its file system shows.
+            tell: Told what is left out of what Windows had.
+            remark: Told what else is worth knowing.
+        """
         self._tree = tree
         self._driver = driver
-        self._tell = tell
+        self._tell, self._remark = tell, remark
         self.shared = SharedStubs(tree)
 
     def of(
@@ -118,7 +129,7 @@ class FolderPlaces:
         head = self._tree.read(path, 0, min(REPARSE_HEAD.size, status.st_size))
         tag = sidecar_tag(head, status.st_size)
         if not tag:
-            self._tell(f"{shown(path)} holds no reparse data: taken as an ordinary file")
+            self._remark(f"{shown(path)} holds no reparse data: taken as an ordinary file")
         return tag
 
     def _joined(self, path: bytes, place: Place | None, sidecar: Place | None) -> list[Place]:
@@ -158,6 +169,7 @@ class FolderPlaces:
             return None
         if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
             return place
+        # Not from Windows: no volume that was copied had it.
         what = "a link" if stat.S_ISLNK(mode) else "no file or directory"
-        self._tell(f"{shown(path)} is {what}: left out")
+        self._remark(f"{shown(path)} is {what}: left out")
         return None

@@ -181,7 +181,12 @@ class Volume(Protocol):
 
     @property
     def problems(self) -> Sequence[str]:
-        """What could not be read so far, one line each."""
+        """What could not be read so far, one line each: some of the volume is missing."""
+        ...
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What is worth knowing and leaves nothing of Windows out, one line each."""
         ...
 
     def reparse_data(self, entry: VolumeEntry) -> bytes:

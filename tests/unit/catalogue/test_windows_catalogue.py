@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from rehydrate.catalogue.opening import is_native_store, open_volumes
+from rehydrate.catalogue.opening import open_volumes
 from rehydrate.catalogue.windows import PLAIN_STORE, VolumeCatalogue
 from rehydrate.catalogue.windows_metadata import WindowsMetadata
 from rehydrate.engine.restore import restore_files
@@ -234,9 +234,3 @@ def test_versions_are_checked_and_plain_entries_need_no_store(copied: Path) -> N
         none = catalogue.stores(1)[PLAIN_STORE]
         with pytest.raises(FileNotFoundError):
             none.read_backup_file(StorePath("anything"), 0, 1)
-
-
-def test_native_stores_are_told_apart(copied: Path, tmp_path: Path) -> None:
-    assert not is_native_store(copied)
-    (tmp_path / "Data").mkdir()
-    assert is_native_store(tmp_path)

@@ -91,6 +91,11 @@ class NtfsVolume:
         """What could not be read so far, one line each; at most 10,000 lines are kept."""
         return tuple(self._problems)
 
+    @property
+    def remarks(self) -> Sequence[str]:
+        """Nothing: what is odd about a volume may cost bytes of it."""
+        return ()
+
     def entries(self, prefixes: Sequence[bytes] = ()) -> Iterator[VolumeEntry]:
         """Iterate names in tree order: parents before children, siblings sorted by bytes.
 

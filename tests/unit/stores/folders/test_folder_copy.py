@@ -167,7 +167,7 @@ def test_links_and_pipes_are_left_out_and_told(root: Path) -> None:
     volume = FolderCopy(root)
     assert [entry.path for entry in volume.entries()] == [b"file"]
     list(volume.entries())
-    assert sorted(volume.problems) == [
+    assert sorted(volume.remarks) == [
         "folder is a link: left out",
         "outside is a link: left out",
         "pipe is no file or directory: left out",
@@ -237,7 +237,7 @@ class TestSidecars:
         volume = FolderCopy(root)
         found = {entry.path: entry.reparse_tag for entry in volume.entries()}
         assert found == {b"a": 0, b"a.reparse": 0}
-        (problem,) = volume.problems
+        (problem,) = volume.remarks
         assert problem == "a.reparse holds no reparse data: taken as an ordinary file"
         volume.close()
 

@@ -217,7 +217,7 @@ class TestDrivers:
         volume = FolderCopy(tmp_path)
         (entry,) = volume.entries()
         assert entry.streams == ()
-        assert volume.problems == ("stream 'large' of file is too large for the driver to show",)
+        assert volume.remarks == ("stream 'large' of file is too large for the driver to show",)
         assert volume.security(entry) is None
         volume.close()
 
