@@ -128,11 +128,8 @@ class _Walks:
         """
         path, ref = self._records.path(need), self._records.ref(need)
         begin, length = error.offset, error.length or 0
-        ours = error.container in (None, path)
         if begin is not None and begin < ref.offset + ref.length and ref.offset < begin + length:
             return error.at(container=path)
-        if not ours:
-            return error
         placed = error.for_file(error.file or "")
         placed.file = error.file
         placed.container, placed.offset, placed.length = path, ref.offset, ref.length

@@ -282,6 +282,22 @@ def test_a_copy_is_taken_by_its_digest(tmp_path: Path, folder: str) -> None:
 
 
 @STORES
+def test_hotspots_are_all_that_is_left(tmp_path: Path, kind: type[Silent]) -> None:
+    store = WindowsStore()
+    files = [store.add_file(noise(n, 30_000), chunks=10_000, stub=FORMATS[n]) for n in range(3)]
+    for file in files:
+        for place in file.chunks:
+            store.add_hotspot(place)
+    memory = kind.of(store)
+    del memory.containers[store.path_of(store.container("Data", 1))]
+    failed = restore(files, memory, tmp_path).failed()
+    if kind is Silent:
+        assert set(failed.values()) == {"store.container-missing"}
+    else:
+        assert not failed
+
+
+@STORES
 def test_a_record_that_no_table_lists_is_found_by_a_walk(
     tmp_path: Path, kind: type[Silent]
 ) -> None:

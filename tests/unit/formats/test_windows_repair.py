@@ -183,8 +183,9 @@ def test_the_exact_generation_is_preferred_and_newer_ones_are_walked() -> None:
         newer = good.container("Data", 1).compacted(generation, [3])
         driver.containers[store.path_of(newer)] = newer
         assert driver.run(ref) == piece(file)
-        assert driver.shape() == ["RR", "SSS"]
-        assert driver.names(2)[-1] == f"Data/{newer.name}"
+        assert driver.shape() == ["RR", "R", "SSSS"]
+        assert driver.names(2) == [f"Data/{newer.name}"]
+        assert driver.names(3)[-1] == f"Data/{newer.name}"
         assert driver.names(1) == [f"Data/{old.name}"] * 2
 
 
@@ -197,7 +198,7 @@ def test_at_most_eight_generations_are_walked_newest_first() -> None:
         empty = Container("Data", 1, generation)
         driver.containers[store.path_of(empty)] = empty
     lost(driver, ref)
-    walked = [name[-12:-4] for name in driver.names(2) if name.endswith("ccc")]
+    walked = [name[-12:-4] for name in driver.names(3) if name.endswith("ccc")]
     assert walked == ["00000001"] * 2 + [f"{n:08x}" for n in range(29, 21, -1)]
 
 
@@ -320,8 +321,8 @@ def test_hotspot_copies_stand_in() -> None:
     spoil_record(store.container("Data", 1), ref.local_id, "payload")
     driver = Driver(store)
     assert driver.run(ref) == piece(file)
-    assert driver.shape() == ["RR", "SSS"]
-    assert driver.names(2)[-1].startswith("Hotspot/")
+    assert driver.shape() == ["RR", "R", "SSSS"]
+    assert driver.names(3)[-1].startswith("Hotspot/")
     driver = Driver(store)
     driver.containers = {p: c for p, c in driver.containers.items() if "/Hotspot/" in p}
     assert driver.run(ref) == piece(file), "nothing else is left of the store"
@@ -340,6 +341,19 @@ def test_hotspots_have_no_stream_maps_and_are_not_many() -> None:
     spoil_record(store.container("Data", 1), 3, "payload")
     lost(driver, ref_of(file))
     assert sum("Hotspot" in name for name in driver.names(len(driver.rounds) - 1)) == 16
+
+
+def test_there_are_never_more_than_four_rounds() -> None:
+    store = WindowsStore()
+    file = store.add_file(random.Random(2).randbytes(1200 * 8), chunks=8)
+    moved = store.compact("Data", 1, 2)
+    store.compact("Data", 1, 3, keep_old=True)
+    store.add_hotspot(file.chunks[5]._replace(generation=2))
+    moved = store.container("Data", 1)
+    moved.redirect((number, 0x7008) for number in sorted(moved.spots))
+    driver = Driver(store)
+    assert driver.run(ref_of(file, 1100)) == file.data[8800:8808]
+    assert driver.shape() == ["R", "RR", "R", "SSSS"], "no round is left for first pages"
 
 
 def test_a_missing_container_is_lost_without_wrong_reads() -> None:

@@ -66,7 +66,7 @@ def repair(prefix: str, ref: RecordRef) -> Walk:
     or else the newest one, and in the former the record at its hint once more. Round 2 reads tables
     that are larger than their page, round 3 the record where they say that it is, or else at its
     hint, and round 4 walks this container, other generations of it, and the copies of often used
-    chunks.
+    chunks; where a round is left, their first pages are read before.
 
     Args:
         prefix: Folder of the store.
@@ -104,29 +104,42 @@ def repair(prefix: str, ref: RecordRef) -> Walk:
         return data
     others = [other for other in listed if other != path][:_MOST_GENERATIONS]
     others += _hotspots(prefix, hot) if ref.kind == DATA else []
-    for answer in (yield tuple(_scans(path, others, head, ref))):
+    ends = [] if head.foreign else [(path, head.end)]
+    pages: Sequence[Answer] = [None] * len(others)
+    if others and not (head.tables and looked):
+        pages = yield tuple(Read(other, 0, HEAD_SIZE) for other in others)
+    ends += [(other, _end(page)) for other, page in zip(others, pages, strict=True)]
+    for answer in (yield tuple(_scans(ends, ref))):
         data = _copy(answer, ref)
         if data is not None:
             return data
     raise CorruptMetadataError("no good copy of a record was found", code="record.lost")
 
 
-def _scans(
-    path: StorePath, others: Sequence[StorePath], head: _Head, ref: RecordRef
-) -> Iterator[Scan]:
+def _scans(ends: Sequence[tuple[StorePath, int]], ref: RecordRef) -> Iterator[Scan]:
     """Return what is walked, each container from its first record on.
 
     A container is walked up to the end that its header gives, and then on, as the header may be an
     older copy: two requests, since a store may refuse a read that reaches beyond the end.
+
+    Args:
+        ends: The containers, and where their valid data end, bytes; 0 = not known.
+        ref: The record.
     """
-    reach = max(ref.offset + ref.length, head.end, _USUAL_SIZE) + _SCAN_SLACK
-    reach = min(reach, MAX_CONTAINER)
-    if not head.foreign:
-        if FIRST_RECORD < head.end < reach:
-            yield Scan(path, FIRST_RECORD, head.end, ref)
+    for path, end in ends:
+        reach = max(ref.offset + ref.length, end, _USUAL_SIZE) + _SCAN_SLACK
+        reach = min(reach, MAX_CONTAINER)
+        if FIRST_RECORD < end < reach:
+            yield Scan(path, FIRST_RECORD, end, ref)
         yield Scan(path, FIRST_RECORD, reach, ref)
-    for other in others:
-        yield Scan(other, FIRST_RECORD, reach, ref)
+
+
+def _end(page: Answer) -> int:
+    """Return where the valid data of a container end, by its first pages; 0 if they do not say."""
+    try:
+        return parse_container_header(page).valid_size if isinstance(page, bytes) else 0
+    except CorruptMetadataError:
+        return 0
 
 
 def _accept(record: Answer, ref: RecordRef) -> bytes | None:
