@@ -69,6 +69,7 @@ def repair(
             path, ref = records.path(need), records.ref(need)
             denied[Read(path, ref.offset, ref.length)] = denied[path, ref] = error
     rounds = 0
+    answering: set[StorePath] = set()
     for _ in range(_MOST_STEPS):
         wanted = walks.take_wanted()
         reads = any(
@@ -81,7 +82,8 @@ def repair(
         done.run(wanted)
         # Stale references may point beyond the end of a container, which is no fault of it: reads
         # of such places must not keep the next round from what the container does hold.
-        containers.second_chance(done.answering)
+        answering |= done.answering
+        containers.second_chance(answering)
     return walks.close()
 
 

@@ -398,18 +398,13 @@ def test_any_container_header(tmp_path: Path, kind: type[Silent], field: str) ->
     head = moved.image.read(0, 0x3000)
     width = CTHR_FIELDS[field][1]
     extremes = EXTREMES if width < 8 else (*EXTREMES, (1 << 64) - 1)
-    for value in extremes:
-        for reseal in (True, False):
-            spoil_header(moved, field, value, reseal=reseal)
-            out = tmp_path / f"{value:x}-{reseal}"
-            failed = restore(files, kind.of(store), out).failed()
-            if not reseal and kind is not Strict:
-                assert not failed, "tables and walks do without the header"
-            assert set(failed.values()) <= {
-                "record.magic", "record.header-crc", "record.local-id", "store.read",
-                "record.digest", "record.size", "store.short-read",
-            }  # fmt: skip
-            moved.image.patch(0, head)
+    for value, reseal in (*((value, True) for value in extremes), (5, False)):
+        spoil_header(moved, field, value, reseal=reseal)
+        failed = restore(files, kind.of(store), tmp_path / f"{value:x}-{reseal}").failed()
+        if not reseal or field not in ("container_id", "generation"):
+            assert not failed, "tables and walks do without the header"
+        assert set(failed.values()) <= {"record.local-id"}, "it is that of another container"
+        moved.image.patch(0, head)
 
 
 @pytest.mark.parametrize("kind", [Lists, Strict])
@@ -419,15 +414,14 @@ def test_any_redirection_table(tmp_path: Path, kind: type[Silent], field: str) -
     files = [store.add_file(noise(n, 6000), chunks=2000) for n in range(4)]
     moved = store.compact("Data", 1, 1, keep_old=True)
     table = moved.image.read(0x3000, 0x1000)
-    for value in EXTREMES:
-        for reseal in (True, False):
-            for backup in (True, False):
-                spoil_table(moved, field, value, backup=backup, reseal=reseal)
-                out = tmp_path / f"{value:x}-{reseal}-{backup}"
-                done = restore(files, kind.of(store), out)
-                assert not done.failed(), "the backup, or a walk, finds everything"
-                moved.image.patch(0x3000, table)
-                moved.image.patch(moved.backup_at, table)
+    ways = [(value, True, backup) for value in EXTREMES for backup in (True, False)]
+    for value, reseal, backup in (*ways, (5, False, True), (5, False, False)):
+        spoil_table(moved, field, value, backup=backup, reseal=reseal)
+        out = tmp_path / f"{value:x}-{reseal}-{backup}"
+        done = restore(files, kind.of(store), out)
+        assert not done.failed(), "the backup, or a walk, finds everything"
+        moved.image.patch(0x3000, table)
+        moved.image.patch(moved.backup_at, table)
 
 
 @STORES
@@ -528,3 +522,14 @@ def test_a_digest_that_two_references_dispute(tmp_path: Path) -> None:
     done = restore(files, Lists.of(store), tmp_path)
     assert done.failed() == {"lie": "record.digest"}
     check_place(done.error("lie"), store, "Data", lie)
+
+
+def test_maps_that_are_too_much_together_are_not_read(tmp_path: Path) -> None:
+    store = WindowsStore()
+    good = store.add_file(noise(1, 6000), chunks=2000)
+    part = good.maps[0]._replace(stored=(64 << 20) - 56)
+    stub = store.make_stub([part] * 17, "2.1")
+    files = {GOOD: good, "huge": File(stub=stub, data=good.data * 17, chunks=(), maps=(part,) * 17)}
+    memory = Lists.of(store)
+    assert restore(files, memory, tmp_path).failed() == {"huge": "limit"}
+    assert max(size for _, _, size in memory.reads_of("Stream")) < 1000

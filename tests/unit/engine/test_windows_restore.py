@@ -14,6 +14,7 @@ from rehydrate.results import FileStatus, RestoreEvent, RoundStarted
 from tests.unit.engine.windows_jobs import (
     OLD,
     Backwards,
+    Concurrent,
     Lists,
     Silent,
     Strict,
@@ -39,7 +40,7 @@ METHODS: dict[str, int | tuple[int, ...]] = {
     "huffman": XPRESS_HUFFMAN,
     "mixed": (NONE, LZNT1, XPRESS, XPRESS_HUFFMAN),
 }
-STORES = pytest.mark.parametrize("kind", [Lists, Strict, Backwards, Silent])
+STORES = pytest.mark.parametrize("kind", [Lists, Strict, Backwards, Concurrent, Silent])
 
 
 def text(number: int, size: int) -> bytes:

@@ -84,6 +84,12 @@ class Strict(Lists):
         return data
 
 
+class Concurrent(Lists):
+    """A store that may be asked for several reads at once."""
+
+    concurrent_reads = 4
+
+
 class Backwards(Lists):
     """A store with an order of its own, in two passes as the sample of the COM API has them."""
 
