@@ -1,0 +1,140 @@
+"""Waves of thaw requests and what they cost."""
+
+import itertools
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from rehydrate.errors import LimitError, RequestError
+from rehydrate.media.prices import parse_table
+from rehydrate.media.tiers import DAY, ThawOptions, price, thaw_plan, waves
+
+TABLE = parse_table()
+FLEXIBLE = TABLE.offer("s3-glacier-flexible", "standard")
+BULK = TABLE.offer("s3-deep-archive", "bulk")
+GB = 10**9
+
+
+def test_published_example_costs_what_is_published() -> None:
+    cost = price(TABLE, FLEXIBLE, 1000, 1000 * GB, 1)
+    assert (cost.requests, cost.retrieval) == (50_000, 10_000_000)
+    assert cost.kept == pytest.approx(770_000, rel=0.01)
+    assert cost.total == cost.requests + cost.retrieval + cost.kept
+
+
+def test_parts_of_a_millionth_are_rounded_up() -> None:
+    cost = price(TABLE, FLEXIBLE, 1, 1, 1)
+    assert (cost.requests, cost.retrieval, cost.kept) == (50, 1, 1)
+
+
+def test_all_goes_out_at_once_where_it_fits() -> None:
+    (wave,) = waves([GB] * 1000, TABLE, FLEXIBLE)
+    assert (wave.first, wave.end, wave.stored_bytes) == (0, 1000, 1000 * GB)
+    assert (wave.request_s, wave.ready_s, wave.read_s) == (0, 5 * 3600, 5 * 3600 + 10_000)
+    assert wave.expires_s == 3 * 3600 + DAY
+
+
+def test_waves_are_read_before_they_expire_and_follow_each_other_without_a_pause() -> None:
+    options = ThawOptions(days=1, read_rate=50_000_000)
+    found = waves([GB] * 12_000, TABLE, FLEXIBLE, options)
+    assert len(found) > 2
+    assert [wave.first for wave in found] == [0, *[wave.end for wave in found[:-1]]]
+    assert found[-1].end == 12_000
+    for wave in found:
+        assert wave.read_s + options.margin_s <= wave.expires_s
+        assert wave.request_s >= 0
+    for one, other in itertools.pairwise(found):
+        assert other.ready_s == one.read_s
+        size = one.stored_bytes + GB
+        assert size / options.read_rate > DAY - options.margin_s - 2 * 3600
+
+
+def test_more_days_need_fewer_waves() -> None:
+    counts = [
+        len(waves([GB] * 50_000, TABLE, BULK, ThawOptions(days=days, read_rate=10**8)))
+        for days in (3, 5, 10)
+    ]
+    assert counts[0] > counts[1] > counts[2] == 1
+
+
+def test_a_wave_stays_in_its_budget() -> None:
+    options = ThawOptions(wave_budget=1_000_000)
+    found = waves([GB] * 1000, TABLE, FLEXIBLE, options)
+    assert all(wave.price.total <= 1_000_000 for wave in found)
+    assert all(wave.end - wave.first == found[0].end for wave in found[:-1])
+    assert price(TABLE, FLEXIBLE, found[0].end + 1, (found[0].end + 1) * GB, 1).total > 1_000_000
+
+
+def test_a_limit_of_bytes_an_hour_delays_the_last_object() -> None:
+    high = TABLE.offer("azure-archive", "high")
+    (wave,) = waves([2**30] * 20, TABLE, high)
+    assert wave.ready_s == 3600 + 2 * 3600
+
+
+def test_small_objects_are_billed_with_their_minimum() -> None:
+    least = attrs.evolve(FLEXIBLE, minimum_bytes=GB)
+    plan = thaw_plan([1, 2 * GB], TABLE, least)
+    assert plan.price.billed_bytes == 3 * GB
+    assert plan.waves[0].stored_bytes == 2 * GB + 1
+
+
+def test_nothing_to_thaw_still_has_its_price() -> None:
+    plan = thaw_plan([GB] * 10, TABLE, TABLE.offer("gcs-archive", "none"))
+    assert (plan.waves, plan.seconds) == ((), 100)
+    assert plan.price.total == plan.price.requests + plan.price.retrieval > 0
+    empty = thaw_plan([], TABLE, FLEXIBLE)
+    assert (empty.waves, empty.price.total, empty.seconds) == ((), 0, 0)
+
+
+def test_sum_is_that_of_the_waves() -> None:
+    plan = thaw_plan([GB] * 12_000, TABLE, FLEXIBLE, ThawOptions(read_rate=50_000_000))
+    assert plan.price.total == sum(wave.price.total for wave in plan.waves)
+    assert plan.price.objects == 12_000
+    assert plan.seconds == plan.waves[-1].read_s
+
+
+def test_too_dear_is_refused_with_both_amounts() -> None:
+    with pytest.raises(LimitError, match=r"10\.82 USD, more than 5\.00 USD") as caught:
+        thaw_plan([GB] * 1000, TABLE, FLEXIBLE, ThawOptions(max_cost=5_000_000))
+    assert caught.value.code == "thaw.max-cost"
+    cost = thaw_plan([GB] * 1000, TABLE, FLEXIBLE).price.total
+    assert thaw_plan([GB] * 1000, TABLE, FLEXIBLE, ThawOptions(max_cost=cost)).price.total == cost
+
+
+def test_an_object_that_cannot_be_read_in_time() -> None:
+    with pytest.raises(LimitError) as caught:
+        waves([GB, 10**13], TABLE, FLEXIBLE, ThawOptions(read_rate=10**8))
+    assert caught.value.code == "thaw.days"
+    assert "object 1" in caught.value.message
+
+
+def test_an_object_dearer_than_a_wave() -> None:
+    with pytest.raises(LimitError) as caught:
+        waves([GB], TABLE, FLEXIBLE, ThawOptions(wave_budget=1))
+    assert caught.value.code == "thaw.budget"
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        pytest.param([-1], id="negative"),
+        pytest.param([0.5], id="fraction"),
+        pytest.param([[1]], id="shape"),
+        pytest.param([2**51], id="huge"),
+        pytest.param(np.full(5000, 2**50), id="huge together"),
+    ],
+)
+def test_sizes_that_are_none(sizes: npt.ArrayLike) -> None:
+    with pytest.raises((RequestError, LimitError)) as caught:
+        waves(sizes, TABLE, FLEXIBLE)
+    assert caught.value.code == "thaw.options"
+
+
+@pytest.mark.parametrize(
+    ("days", "rate", "margin", "cost"), [(0, 1, 0, 0), (1, 0, 0, 0), (1, 1, -1, 0), (1, 1, 0, -1)]
+)
+def test_options_without_meaning(days: int, rate: int, margin: int, cost: int) -> None:
+    with pytest.raises(RequestError):
+        ThawOptions(days=days, read_rate=rate, margin_s=margin, max_cost=cost)
