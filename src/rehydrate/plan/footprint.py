@@ -2,16 +2,44 @@
 
 from typing import Final
 
+import attrs
 import numpy as np
 
-from rehydrate.chunks import HOLE, ChunkTable, Ints
+from rehydrate.chunks import HOLE, Bools, ChunkTable, Ints
 from rehydrate.plan.columns import BLOCK, MEMORY, Scratch, blocks
 from rehydrate.plan.planner import Needs
 from rehydrate.plan.rounds import RoundPlan
 
-__all__ = ["allocated_sizes", "exact_sum", "logical_sizes", "unfinished_peak"]
+__all__ = [
+    "NEVER",
+    "FileTimes",
+    "allocated_sizes",
+    "exact_sum",
+    "file_times",
+    "logical_sizes",
+    "unfinished_levels",
+    "unfinished_peak",
+]
 
 NEVER: Final = -1
+
+
+@attrs.frozen(eq=False)
+class FileTimes:
+    """When each file begins and is finished, in the order of what a plan reads.
+
+    The time of the need at ``i`` in :attr:`RoundPlan.need` is ``2 * i + 1``; that of a record that
+    is joined from fragments is even: twice the number of needs that come before it.
+
+    Attributes:
+        begin: Time of the first chunk, or :data:`NEVER` without stored bytes that are read.
+        end: Time of the last one, or :data:`NEVER`.
+        lost: Whether the plan does not read all of it.
+    """
+
+    begin: Ints
+    end: Ints
+    lost: Bools
 
 
 def exact_sum(column: Ints) -> int:
@@ -59,15 +87,56 @@ def unfinished_peak(
         plan: The reads.
         scratch: Where the columns live.
     """
+    times = file_times(needs, table, plan, scratch=scratch)
+    kept = (times.end != NEVER) & ~times.lost
+    sizes = allocated_sizes(table)[kept]
+    _, level = unfinished_levels(times.begin[kept], times.end[kept], sizes)
+    return int(level.max(initial=0))
+
+
+def file_times(
+    needs: Needs, table: ChunkTable, plan: RoundPlan, *, scratch: Scratch = MEMORY
+) -> FileTimes:
+    """Find out when each file begins and is finished.
+
+    Args:
+        needs: The needs of the plan.
+        table: The table they were made from.
+        plan: The reads.
+        scratch: Where the columns live.
+    """
     time_of_row, lost = _row_times(needs, table, plan, scratch)
+    found = FileTimes(
+        np.full(table.files, NEVER), np.full(table.files, NEVER), np.zeros(table.files, np.bool_)
+    )
     files = np.flatnonzero(np.diff(table.row_ptr))
     heads = table.row_ptr[:-1][files]
-    end = np.maximum.reduceat(time_of_row, heads) if len(heads) else heads
-    # As an unsigned number, NEVER is larger than every time.
-    begin = np.minimum.reduceat(time_of_row.view(np.uint64), heads) if len(heads) else heads
-    kept = (end != NEVER) & ~np.isin(files, lost)
-    sizes = allocated_sizes(table)[files[kept]]
-    return _peak(begin[kept].astype(np.int64), end[kept], sizes)
+    if len(heads):
+        found.end[files] = np.maximum.reduceat(time_of_row, heads)
+        # As an unsigned number, NEVER is larger than every time.
+        first = np.minimum.reduceat(time_of_row.view(np.uint64), heads)
+        found.begin[files] = first.view(np.int64)
+    found.lost[lost] = True
+    return found
+
+
+def unfinished_levels(begin: Ints, end: Ints, sizes: Ints) -> tuple[Ints, Ints]:
+    """Return the bytes of files begun and not finished after each beginning and each end.
+
+    Args:
+        begin: Time at which each file begins.
+        end: Time at which it ends, that moment included.
+        sizes: Its bytes.
+
+    Returns:
+        Times, ascending, and the level from each of them on; Python's integers where 64 bits are
+        too few.
+    """
+    # A file that begins when another ends meets it: beginnings come before ends.
+    order = np.argsort(np.concatenate((2 * begin, 2 * end + 1)), kind="stable")
+    weights = sizes if exact_sum(sizes) < 2**63 else sizes.astype(object)
+    level = np.cumsum(np.concatenate((weights, -weights))[order])
+    return np.concatenate((begin, end))[order], level
 
 
 def _row_times(
@@ -90,11 +159,3 @@ def _row_times(
         missing = np.sort(uses[times == NEVER])
         lost.append(np.searchsorted(table.row_ptr, missing, side="right") - 1)
     return time_of_row, np.unique(np.concatenate(lost))
-
-
-def _peak(begin: Ints, end: Ints, sizes: Ints) -> int:
-    # A file that begins when another ends meets it: beginnings come before ends.
-    order = np.argsort(np.concatenate((2 * begin, 2 * end + 1)), kind="stable")
-    weights = sizes if exact_sum(sizes) < 2**63 else sizes.astype(object)
-    level = np.cumsum(np.concatenate((weights, -weights))[order])
-    return int(level.max(initial=0))
