@@ -13,7 +13,7 @@ from rehydrate.catalogue.windows_walks import Seen
 from rehydrate.formats.windows.layout import container_path
 from rehydrate.values import StorePath
 
-__all__ = ["Blame", "Reference"]
+__all__ = ["Blame", "Reference", "spots_of"]
 
 _RECORD_CHECKS: Final = ("record.", "chunk.", "map.")
 _BESIDE: Final = "record.gap"
@@ -143,7 +143,7 @@ class Blame:
             if index is not None:
                 return index
         for one in containers:
-            for spot in _spots(one, ref):
+            for spot in spots_of(one, ref):
                 index = self._in_stretch(one.place.number, spot)
                 if index is not None:
                     return self._number(index, ref.local_id)
@@ -179,7 +179,7 @@ class Blame:
         return container_path(self._prefix, FOLDERS[folder], ref.container, ref.generation)
 
     def _missing(self, ref: Reference, seen: Seen) -> Finding:
-        spots = _spots(seen, ref)
+        spots = spots_of(seen, ref)
         offset = spots[0] if spots else ref.offset
         check, expected = "record.missing", f"a record of {ref.length} bytes"
         found = f"the end of the data at {seen.end}" if offset >= seen.end else "none"
@@ -212,8 +212,13 @@ class Blame:
         return row
 
 
-def _spots(seen: Seen, ref: Reference) -> list[int]:
-    """Return where a record has to be in a container: by its tables, or else by the reference."""
+def spots_of(seen: Seen, ref: Reference) -> list[int]:
+    """Return where a record has to be in a container: by its tables, or else by the reference.
+
+    Args:
+        seen: The container.
+        ref: The record; its offset counts in its own generation only.
+    """
     head = seen.head
     places = [table.place(ref.local_id) for _, table in head.tables] if head else []
     spots = [place for place in places if place is not None]

@@ -32,6 +32,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "record.gap": "the bytes between two records are not zeros",
     "record.header": "a record header is cut off",
     "record.header-crc": "CRC-64 of a record header",
+    "record.hidden": "a whole record lies where the records before it do not lead to",
     "record.kind": "a record of a kind that does not belong here",
     "record.magic": "there is no record where one has to be",
     "record.missing": "a record is not in the store",

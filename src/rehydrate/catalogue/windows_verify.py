@@ -24,6 +24,7 @@ from rehydrate.catalogue.windows_damage import (
     WindowsVerifyReport,
 )
 from rehydrate.catalogue.windows_heads import ContainerPlace, PatientReader
+from rehydrate.catalogue.windows_hidden import hidden_records
 from rehydrate.catalogue.windows_stubs import NO_PARTS, Parts, StubFiles, read_stubs
 from rehydrate.catalogue.windows_tables import (
     BAD,
@@ -96,7 +97,8 @@ def verify_volume(
     Every live container of every store on the volume is walked from its first record to its valid
     data length. A damaged record whose bytes are somewhere else in the store breaks no file, as a
     restore finds them there. Partial recall is not looked at: a file counts as broken even where
-    its stub holds newer bytes of its own over the chunk that is lost.
+    its stub holds newer bytes of its own over the chunk that is lost. What the volume itself cannot
+    read (folders, say) is in its :attr:`~rehydrate.stores.volume.Volume.problems`.
 
     Args:
         catalogue: The volume.
@@ -145,7 +147,7 @@ def verify_volume(
             )
             for store, numbers in sorted(files.orphans.items())
         ),
-        notices=(*volume.problems, *(notice for run in runs for notice in run.notices())),
+        notices=tuple(notice for run in runs for notice in run.notices()),
     )
 
 
@@ -211,26 +213,30 @@ class _StoreVerification:
         for place in self._of(STREAM_FOLDER):
             self._seen.append(self._walker.walk(place, take_map=self._take_map))
         maps, chosen = self._rows(STREAM_FOLDER), np.zeros(0, np.int64)
-        copies = None
-        if self._parts is not None:
-            copies = Copies.of(self._parts.wanted, maps, STREAM_FOLDER)
+        parts, copies = self._parts, None
+        if parts is not None:
+            walked = len(maps)
+            maps, copies = self._resolve(parts.wanted, maps, STREAM_FOLDER)
             chosen = np.where(copies.direct < 0, copies.other, copies.direct)
-            self._adopt(self._parts, copies, maps)
+            away = ((copies.direct < 0) | (copies.direct >= walked)) & ~copies.lost
+            self._adopt(parts, np.flatnonzero(away), chosen, maps)
         self._wanted = self._references.rows()
         sizes = Sizes(self._wanted)
         for place in (*self._of(DATA_FOLDER), *self._of(HOTSPOT_FOLDER)):
             seen = self._walker.walk(place, sizes=sizes, payloads=self._read_data)
             self._seen.append(seen)
+        wanted = self._wanted[self._wanted["live"] != 0]
+        chunks = np.concatenate([self._rows(DATA_FOLDER), self._rows(HOTSPOT_FOLDER)])
+        self._records, found = self._resolve(wanted, chunks, DATA_FOLDER)
         self._blame = Blame(self._prefix, self._seen)
-        self._records = np.concatenate([self._rows(DATA_FOLDER), self._rows(HOTSPOT_FOLDER)])
-        if self._parts is not None and copies is not None:
-            self._settle(self._parts.wanted, copies, maps, STREAM_FOLDER)
+        if parts is not None and copies is not None:
+            self._settle(parts.wanted, copies, maps, STREAM_FOLDER)
             for number in np.flatnonzero(copies.lost).tolist():
-                index = self._blame.lost(Reference.of(self._parts.wanted[number]), STREAM_FOLDER)
-                self._break(int(self._parts.file[number]), int(self._parts.begin[number]), index)
-        lost = self._lost_chunks()
-        if lost and self._parts is not None:
-            self._name_files(self._parts, chosen, maps, lost)
+                index = self._blame.lost(Reference.of(parts.wanted[number]), STREAM_FOLDER)
+                self._break(int(parts.file[number]), int(parts.begin[number]), index)
+        lost = self._lost_chunks(wanted, found)
+        if lost and parts is not None:
+            self._name_files(parts, chosen, maps, lost)
 
     def findings(self, files: StubFiles) -> Iterator[Finding]:
         """Yield all damage, with the files that it breaks."""
@@ -320,14 +326,22 @@ class _StoreVerification:
             found=said(error)[1],
         )
 
-    def _adopt(self, parts: Parts, copies: Copies, maps: Rows) -> None:
-        """Take the references of maps that stubs know under another number."""
-        for number in np.flatnonzero((copies.direct < 0) & (copies.other >= 0)).tolist():
-            record = maps[copies.other[number]]
+    def _resolve(self, wanted: Rows, records: Rows, folder: int) -> tuple[Rows, Copies]:
+        """Return the records, hidden ones behind them, and which of them references lead to."""
+        copies = Copies.of(wanted, records, folder)
+        seen = [one for one in self._seen if one.place.folder == folder]
+        rows = list(hidden_records(self._store, seen, wanted[copies.lost]))
+        if not rows:
+            return records, copies
+        records = np.concatenate([records, *rows])
+        return records, Copies.of(wanted, records, folder)
+
+    def _adopt(self, parts: Parts, numbers: Ints, chosen: Ints, maps: Rows) -> None:
+        """Take the references of maps that the walk did not know to be those of stubs."""
+        for number in numbers.tolist():
+            begin, end = int(parts.begin[number]), int(parts.end[number])
             try:
-                wanted = _chunks_of(
-                    self._payload(record), int(parts.begin[number]), int(parts.end[number])
-                )
+                wanted = _chunks_of(self._payload(maps[chosen[number]]), begin, end)
             except (FormatError, StoreError):
                 continue  # it was whole when it was walked
             wanted["live"] = 1
@@ -355,10 +369,8 @@ class _StoreVerification:
         path = self._places[int(record["place"])].path
         return f"{path[len(self._prefix) + 1 :]} at {record['offset']}"
 
-    def _lost_chunks(self) -> _Lost:
+    def _lost_chunks(self, wanted: Rows, copies: Copies) -> _Lost:
         """Return the chunks that are needed and nowhere, with the finding that each is due to."""
-        wanted = self._wanted[self._wanted["live"] != 0]
-        copies = Copies.of(wanted, self._records, DATA_FOLDER)
         self._settle(wanted, copies, self._records, DATA_FOLDER)
         lost: _Lost = {}
         for row in wanted[copies.lost]:
