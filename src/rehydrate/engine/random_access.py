@@ -187,24 +187,38 @@ class _RangeReader:
         if offset >= end:
             return
         if not stubs.in_parts[0]:
-            yield from self._rows(stubs.rows, 0, file.mapped, offset, end)
+            self._check(stubs.rows, 0, file.mapped)
+            yield from self._rows(stubs.rows, 0, offset, end)
             return
         ends = stubs.rows["end"].tolist()
         for number, (start, stop) in enumerate(zip([0, *ends], ends, strict=False)):
             if start < end and offset < stop:
-                rows = self._part(stubs.rows, number)
-                yield from self._rows(rows, start, stop, max(offset, start), min(end, stop))
+                rows = self._part(stubs.rows, number, start)
+                yield from self._rows(rows, start, max(offset, start), min(end, stop))
 
-    def _part(self, parts: Rows, number: int) -> Rows:
-        """Return the rows of one record of a stream map; the last one is kept."""
+    def _part(self, parts: Rows, number: int, start: int) -> Rows:
+        """Return the rows of one record of a stream map, checked; the last one is kept."""
         if self._last_part[0] == number:
             return self._last_part[1]
         length = int(parts["length"][number])
         ref = self._ref(STREAM, parts, number, length - self._format.map_overhead)
         (data,) = self._records([ref])
-        rows = self._format.decode_map(bytes(memoryview(data)))
+        try:
+            rows = self._format.decode_map(bytes(memoryview(data)))
+            self._check(rows, start, int(parts["end"][number]))
+        except FormatError as error:
+            path = self._format.container_path(STREAM, ref.container, ref.generation)
+            raise error.at(container=path, offset=ref.offset, length=ref.length) from None
         self._last_part = number, rows
         return rows
+
+    def _check(self, rows: Rows, start: int, stop: int) -> None:
+        """Check that rows tile ``[start, stop)``."""
+        moved = rows.copy()
+        moved["end"] -= np.uint64(start)
+        table = ChunkTable(moved, np.array([0, len(moved)], np.int64))
+        for error in check_maps(table, np.array([stop - start], np.int64), self._limits).values():
+            raise error
 
     def _ref(self, kind: str, rows: Rows, number: int, logical_size: int) -> RecordRef:
         row = rows[number]
@@ -219,13 +233,8 @@ class _RangeReader:
             digest=row["digest"].tobytes(),
         )
 
-    def _rows(self, rows: Rows, start: int, stop: int, offset: int, end: int) -> Iterator[bytes]:
-        """Yield what rows that tile ``[start, stop)`` hold of ``[offset, end)``."""
-        moved = rows.copy()
-        moved["end"] -= np.uint64(start)
-        table = ChunkTable(moved, np.array([0, len(moved)], np.int64))
-        for error in check_maps(table, np.array([stop - start], np.int64), self._limits).values():
-            raise error
+    def _rows(self, rows: Rows, start: int, offset: int, end: int) -> Iterator[bytes]:
+        """Yield what rows that begin at ``start`` hold of ``[offset, end)``."""
         ends = rows["end"].astype(np.int64)
         first = int(np.searchsorted(ends, offset, side="right"))
         last = int(np.searchsorted(ends, end, side="left"))
@@ -322,7 +331,7 @@ class _RangeReader:
         for at in range(scan.start, scan.end, size):
             ended = False
             try:
-                view = self._calls.read(scan.path, at, size, room)
+                view = self._calls.read(scan.path, at, min(size, scan.end - at), room)
             except ShortReadError as short:
                 view, ended = memoryview(room)[: short.got], True
             for _, record in scanner.feed(view):

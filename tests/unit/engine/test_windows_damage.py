@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rehydrate.engine.random_access import read_range
 from rehydrate.errors import (
     DDP_E_FILE_CORRUPT,
     DDP_E_INVALID_DATA,
@@ -469,6 +470,22 @@ def test_a_missing_container(tmp_path: Path, kind: type[Silent], folder: str) ->
         assert any(tells_of(error, place) for place in missing), "each file has its own place"
 
 
+@pytest.mark.parametrize("folder", ["Data", "Stream"])
+def test_each_file_of_a_missing_container_has_its_own_place(tmp_path: Path, folder: str) -> None:
+    store = WindowsStore()
+    files = [store.add_file(noise(n, 9000), chunks=100) for n in range(7)]
+    memory = Lists.of(store)
+    del memory.containers[
+        store.path_of(store.container(folder, 1 if folder == "Data" else 0x10000))
+    ]
+    done = restore(files[::3], memory, tmp_path)
+    assert set(done.failed().values()) == {"store.container-missing"}
+    for number, file in enumerate(files[::3]):
+        error = done.error(f"f{number:05}")
+        places = file.chunks if folder == "Data" else file.maps
+        assert any(tells_of(error, place) for place in places)
+
+
 @STORES
 def test_a_truncated_container(tmp_path: Path, kind: type[Silent]) -> None:
     store = WindowsStore()
@@ -533,3 +550,32 @@ def test_maps_that_are_too_much_together_are_not_read(tmp_path: Path) -> None:
     memory = Lists.of(store)
     assert restore(files, memory, tmp_path).failed() == {"huge": "limit"}
     assert max(size for _, _, size in memory.reads_of("Stream")) < 1000
+
+
+def test_ranges_of_damaged_files_fail_with_the_same_errors() -> None:
+    store = WindowsStore()
+    good = store.add_file(noise(1, 6000), chunks=2000, stub="2.1", parts=3)
+    payload = store.container("Stream", 0x10000).record(1)[0x68:]
+    bad = store.add_file(noise(2, 6000), chunks=2000, stub="3.1")
+    spoil_record(store.container("Data", 1), bad.chunks[1].local_id, "payload")
+    files = {"record.payload-crc": bad}
+    spoilt = set_field(payload, (8 + 0x10, 8), 0)
+    files["map.order"] = with_map(store, spoilt, good.data[:2000])
+    files["map.version"] = with_map(store, payload[:4] + b"\2" + payload[5:], good.data[:2000])
+    for kind in (Lists, Strict, Silent):
+        memory = kind.of(store)
+        assert b"".join(read_range(good.stub, memory, own_data=())) == good.data
+        for code, file in files.items():
+            with pytest.raises(RestoreError) as caught:
+                b"".join(read_range(file.stub, memory, own_data=()))
+            assert caught.value.code == code
+            assert caught.value.container is not None
+        first = read_range(bad.stub, memory, 0, 2000, own_data=())
+        assert b"".join(first) == bad.data[:2000], "what is not damaged can be read"
+    store.compact("Data", 1, 2)
+    store.compact("Stream", 0x10000, 2)
+    for kind in (Lists, Strict):
+        memory = kind.of(store)
+        assert (
+            b"".join(read_range(good.stub, memory, 100, 5000, own_data=())) == good.data[100:5100]
+        )

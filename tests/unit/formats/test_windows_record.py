@@ -1,6 +1,7 @@
 """Records, stream maps, container headers and redirection tables of Windows."""
 
 import random
+import zlib
 
 import numpy as np
 import pytest
@@ -57,6 +58,10 @@ PLAIN = data_record(7, TEXT, digest=DIGEST)
 MAP = smap_payload([Reference(n, 1, 0x5000 * n, 1, 60, DIGEST, 100) for n in range(1, 4)])
 MAP_DIGEST = stream_digest(MAP)
 STREAMED = stream_record(5, MAP, digest=MAP_DIGEST)
+
+
+def id_of(value: object) -> str:
+    return f"{zlib.crc32(value):08x}" if isinstance(value, bytes) else str(value)
 
 
 def changed(data: bytes, field: str, value: int) -> bytes:
@@ -226,6 +231,7 @@ def test_rows_of_a_stream_map() -> None:
         (set_field(MAP, (8 + 64 + 4, 4), 0), "map.container"),
         (set_field(MAP, (8 + 0x38, 4), 0xFFFFFFFF - 0x57), "map.chunk-size"),
     ],
+    ids=id_of,
 )
 def test_what_is_no_stream_map(payload: bytes, code: str) -> None:
     with pytest.raises(FormatError) as caught:
@@ -308,6 +314,7 @@ def test_places_in_a_table() -> None:
         (reseal_table(set_field(TABLE, (0x28, 4), 3)), "table.order"),
         (reseal_table(set_field(TABLE, (0x28, 4), 2)), "table.order"),
     ],
+    ids=id_of,
 )
 def test_what_is_no_table(data: bytes, code: str) -> None:
     with pytest.raises(CorruptMetadataError) as caught:

@@ -22,6 +22,7 @@ from rehydrate.formats.windows.layout import (
     RECORD_MAGIC,
     STREAM_HEADER_SIZE,
     TABLE_PLACE,
+    align,
     container_path,
     parse_container_name,
 )
@@ -129,9 +130,11 @@ def _scans(ends: Sequence[tuple[StorePath, int]], ref: RecordRef) -> Iterator[Sc
     for path, end in ends:
         reach = max(ref.offset + ref.length, end, _USUAL_SIZE) + _SCAN_SLACK
         reach = min(reach, MAX_CONTAINER)
-        if FIRST_RECORD < end < reach:
-            yield Scan(path, FIRST_RECORD, end, ref)
-        yield Scan(path, FIRST_RECORD, reach, ref)
+        start = FIRST_RECORD
+        if start < end < reach:
+            yield Scan(path, start, end, ref)
+            start = align(end)
+        yield Scan(path, start, reach, ref)
 
 
 def _end(page: Answer) -> int:
