@@ -16,6 +16,7 @@ from benchmarks.bench import Bench, memory_folder, surroundings
 from benchmarks.dataset import NoRoomError
 from benchmarks.figures import markdown
 from benchmarks.runs import RunError, remove
+from benchmarks.tape_order import tape_order
 
 CASES: Final[dict[str, Callable[[Bench], None]]] = {
     "startup": cases.startup,
@@ -31,6 +32,7 @@ CASES: Final[dict[str, Callable[[Bench], None]]] = {
     "planner": resources.plans,
     "hot-loop": resources.hot_loop,
     "windows": windows.windows,
+    "tape-order": tape_order,
     "large": resources.large,
 }
 ON_REQUEST: Final = frozenset({"large"})

@@ -53,6 +53,7 @@ DEFAULT_SEGMENTS: Final = 2730
 """Published maximum of segments in a list; ask the drive instead."""
 MAX_SEGMENTS: Final = 0xFFFF
 MAX_LENGTH: Final = 0xFFFFFFFF
+MAX_LIST: Final = 1 << 26
 NAME_BYTES: Final = 10
 THREE_BITS: Final = 0b111
 
@@ -276,12 +277,12 @@ def answer_length(head: bytes) -> int:
 
     Raises:
         CorruptMetadataError: With code ``"rao.list"`` if it is too short, or announces more than
-            65,535 of the largest descriptors.
+            64 MiB, a thousand times what drives take.
     """
     if len(head) < ANSWER_HEADER.size:
         raise _broken("is cut short", len(head))
     length: int = ANSWER_HEADER.unpack_from(head)[3]
-    if length > MAX_SEGMENTS * (0xFFFF + 2):
+    if length > MAX_LIST:
         raise _broken(f"announces {length} bytes", 4)
     return ANSWER_HEADER.size + length
 

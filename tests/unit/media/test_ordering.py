@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from rehydrate.errors import RequestError
-from rehydrate.media import assignment
+from rehydrate.media import assignment, pricing
 from rehydrate.media.geometry import FORMATS, native_geometry
 from rehydrate.media.locate import Regression, model_of
 from rehydrate.media.ordering import Kept, Method, Ordering, OrderOptions, order_segments
-from rehydrate.media.pricing import Tape
+from rehydrate.media.pricing import Alternative, Tape
 from rehydrate.media.segments import UNKNOWN, Segments
 from tests.unit.media import oracle
 
@@ -74,6 +74,28 @@ def test_predicted_seconds_are_those_of_the_order_given(method: Method) -> None:
     assert about.kept is Kept.PLAN
     assert about.locate_s == pytest.approx(best.motion_s)
     assert found.alternatives == about.alternatives
+
+
+def test_long_paths_are_priced_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    segments = scattered(50)
+    whole = single(segments, SEARCH)
+    monkeypatch.setattr(pricing, "TABLE_CELLS", 7)
+    cut = single(segments, SEARCH)
+    assert cut.order.tolist() == whole.order.tolist()
+    assert cut.locate_s.tolist() == pytest.approx(whole.locate_s.tolist())
+    for one, other in zip(cut.alternatives, whole.alternatives, strict=True):
+        assert one.motion_s == pytest.approx(other.motion_s)
+        assert one.regression_s == pytest.approx(other.regression_s)
+
+
+@pytest.mark.parametrize(
+    ("motion", "regression", "wins"),
+    [(1, 1, True), (2, 1, False), (1, 2, False), (3, 1, False), (1, 3, False)],
+)
+def test_an_order_wins_if_it_is_quicker_under_both_models(
+    motion: float, regression: float, *, wins: bool
+) -> None:
+    assert Alternative("best", motion, regression).wins(Alternative("logical", 2, 2)) is wins
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -74,7 +74,7 @@ def test_amounts_are_rounded_up_for_people() -> None:
         pytest.param(text(offers={}), id="offers are no list"),
         pytest.param(text(gigabyte=0), id="gigabyte"),
         pytest.param(text(more=1), id="unknown field of the table"),
-        pytest.param(text().replace('"speed"', '"tier"'), id="field twice"),
+        pytest.param(text().replace('"speed":', '"speed": "x", "speed":'), id="field twice"),
     ],
 )
 def test_texts_that_are_no_table(wrong: str) -> None:

@@ -105,6 +105,7 @@ def test_every_cut_is_noticed() -> None:
     [
         pytest.param(answer(DESCRIPTOR) + b"\0", id="bytes behind"),
         pytest.param(answer(b"\x00\x1d" + DESCRIPTOR[2:]), id="descriptor too short"),
+        pytest.param(answer(b"\x00\x0e" + DESCRIPTOR[2:16] + DESCRIPTOR), id="descriptor cut"),
         pytest.param(answer(b"\x00\x1f" + DESCRIPTOR[2:]), id="descriptor over the end"),
         pytest.param(answer(DESCRIPTOR, b"\0\0"), id="half a descriptor"),
         pytest.param(answer(DESCRIPTOR[:16] + b"\xff" * 8 + bytes(8)), id="end before begin"),

@@ -44,6 +44,7 @@ def test_touching_segments_are_joined_across_the_end_of_a_wrap() -> None:
     assert runs.crossed.tolist() == [0, 0, 1]
     assert runs.tail.wrap.tolist() == [2]
     assert runs_of(wanted((90, 215))).crossed.tolist() == [3]
+    assert runs_of(wanted((90, 15), (95, 15))).crossed.tolist() == [1, 0]
 
 
 def test_smallest_gaps_are_closed_first_where_there_are_too_many_runs() -> None:
@@ -60,6 +61,7 @@ def test_mean_gap_counts_what_is_too_far_to_be_read() -> None:
     assert runs_of(ranges, large=8).mean_gap == pytest.approx((10 + 19) / 2)
     assert runs_of(ranges, large=50).mean_gap == 0
     assert runs_of(wanted((0, 1), (150, 1))).mean_gap == float("inf")
+    assert runs_of(wanted((0, 10), (10, 10))).mean_gap == float("inf")
 
 
 def test_empty_segments_lie_at_their_start_even_at_the_end_of_the_tape() -> None:

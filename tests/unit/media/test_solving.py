@@ -105,6 +105,8 @@ def test_larger_problems_are_improved_by_what_the_gains_say() -> None:
     tour = search.improved(prices, begin)
     assert is_cycle(tour, 300)
     assert search.cost_of_cycle(prices, tour) < 0.8 * search.cost_of_cycle(prices, begin)
+    once = search.cost_of_cycle(prices, search.improved(prices, begin, rounds=1))
+    assert search.cost_of_cycle(prices, tour) < once < search.cost_of_cycle(prices, begin)
     again = search.improved(prices, begin.copy())
     assert again.tolist() == tour.tolist()
 
