@@ -14,6 +14,7 @@ from rehydrate.catalogue.native import NativeCatalogue
 from rehydrate.cli import storing
 from rehydrate.cli.chosen import Wanted
 from rehydrate.cli.direct import read
+from rehydrate.cli.plan_output import PlanOutput
 from rehydrate.cli.planning import show_plan
 from rehydrate.cli.registry import command
 from rehydrate.cli.sources import opened
@@ -200,7 +201,7 @@ def test_progress_is_drawn_on_a_terminal_and_never_on_stdout(
 
 def test_plan_takes_a_file_name_for_what_it_saves(stage: Path) -> None:
     with opened(stage / "store") as source:
-        code = show_plan(source, Wanted(), memory=64 << 20, save=stage / "plan", as_json=False)
+        code = show_plan(source, Wanted(), PlanOutput(save=stage / "plan"), memory=64 << 20)
     assert code == 0
     assert json.loads((stage / "plan").read_text())["selection"]["store_version"] == 1
 

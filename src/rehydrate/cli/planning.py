@@ -9,14 +9,20 @@ import attrs
 from rehydrate.cli.chosen import Wanted
 from rehydrate.cli.exit_codes import OK, SOME_FAILED
 from rehydrate.cli.output import Json, document, say, shown, table, tell
+from rehydrate.cli.plan_output import (
+    PlanOutput,
+    estimates_record,
+    file_records,
+    made_plan,
+    write_page,
+)
 from rehydrate.cli.sizes import counted, size
 from rehydrate.cli.sources import Selected, Source
-from rehydrate.engine.planning import plan_restore
 from rehydrate.errors import CorruptMetadataError, RequestError
 from rehydrate.plan.read_plan import ReadPlan
 from rehydrate.requests import RestoreOptions
 
-__all__ = ["PLAN_NAME", "load_plan", "say_plan", "show_plan", "tell_unmatched"]
+__all__ = ["PLAN_NAME", "PlanOutput", "load_plan", "say_plan", "show_plan", "tell_unmatched"]
 
 PLAN_NAME: Final = "selected-plan"
 """Format of the document that shows or keeps a plan."""
@@ -24,17 +30,14 @@ _LARGEST: Final = 256 << 20
 _ROWS: Final = 40
 
 
-def show_plan(
-    source: Source, wanted: Wanted, *, memory: int, save: Path | None, as_json: bool
-) -> int:
+def show_plan(source: Source, wanted: Wanted, output: PlanOutput, *, memory: int) -> int:
     """Plan a restore and show it.
 
     Args:
         source: What to restore from.
         wanted: What to restore.
+        output: How to show it.
         memory: Budget in bytes.
-        save: File to keep the plan in.
-        as_json: Print a document instead of a table.
 
     Returns:
         The exit code.
@@ -42,17 +45,18 @@ def show_plan(
     if source.windows:
         from rehydrate.cli.volume_planning import show_volume_plan
 
-        if save is not None:
+        if output.save is not None:
             raise RequestError(
                 "--save: plans of Windows volumes cannot be kept; what they show is in --json"
             )
-        return show_volume_plan(source, wanted, memory=memory, as_json=as_json)
+        return show_volume_plan(source, wanted, output, memory=memory)
     chosen = source.choose(wanted)
     if not chosen.paths:
         raise RequestError("there is nothing to plan: no entry was chosen")
-    plan = plan_restore(
-        chosen.requests(), source.stores(chosen.version), options=RestoreOptions(memory=memory)
+    found = made_plan(
+        chosen.requests(), source.stores(chosen.version), output, RestoreOptions(memory=memory)
     )
+    plan = found.plan
     wanted = attrs.evolve(wanted, version=chosen.version)
     content: dict[str, Json] = {
         "selection": wanted.as_record(),
@@ -60,19 +64,21 @@ def show_plan(
         "unmatched": list(chosen.unmatched),
         "plan": json.loads(plan.to_json()),
     }
-    if save is not None:
+    if output.save is not None:
         whole = {"format": f"rehydrate-{PLAN_NAME}", "version": 1, **content}
-        save.write_text(json.dumps(whole) + "\n", encoding="utf-8")
-    if as_json:
-        document(PLAN_NAME, content)
+        output.save.write_text(json.dumps(whole) + "\n", encoding="utf-8")
+    if output.as_json:
+        content["estimates"] = estimates_record(found)
+        document(PLAN_NAME, content, rows=("files", file_records(found)))
     else:
         say(
             f"version {chosen.version}: {counted(len(chosen.paths), 'entry', 'entries')},"
             f" {counted(plan.files, 'file')}"
         )
         say_plan(plan)
-        if save is not None:
-            say(f"saved in {shown(str(save))}")
+        if output.save is not None:
+            say(f"saved in {shown(str(output.save))}")
+    write_page(output, {"": found}, wanted, entries=len(chosen.paths))
     return SOME_FAILED if tell_unmatched(chosen) else OK
 
 

@@ -10,13 +10,19 @@ from rehydrate.cli.chosen import Wanted
 from rehydrate.cli.exit_codes import OK, SOME_FAILED
 from rehydrate.cli.failures import line_of, record_of
 from rehydrate.cli.output import Json, document, say, tell
+from rehydrate.cli.plan_output import (
+    PlanOutput,
+    estimates_record,
+    file_records,
+    made_plan,
+    write_page,
+)
 from rehydrate.cli.planning import PLAN_NAME, say_plan, tell_unmatched
 from rehydrate.cli.sizes import counted, size
 from rehydrate.cli.sources import Selected, Source, tell_problems
-from rehydrate.engine.planning import plan_restore
+from rehydrate.engine.planning import SketchedPlan
 from rehydrate.errors import RequestError, RestoreError, StoreError
 from rehydrate.formats.detect import owner_of
-from rehydrate.plan.read_plan import ReadPlan
 from rehydrate.protocols import BackupStore
 from rehydrate.requests import RestoreOptions, RestoreRequest
 from rehydrate.stores.volume import store_folder
@@ -38,14 +44,15 @@ class _Planned:
 
     store: StoreId
     entries: int
-    plan: ReadPlan | None = None
+    plan: SketchedPlan | None = None
     error: RestoreError | None = None
 
     def as_record(self) -> dict[str, Json]:
         return {
             "store": str(self.store),
             "entries": self.entries,
-            "plan": None if self.plan is None else json.loads(self.plan.to_json()),
+            "plan": None if self.plan is None else json.loads(self.plan.plan.to_json()),
+            "estimates": None if self.plan is None else estimates_record(self.plan),
             "error": None if self.error is None else record_of(self.error),
         }
 
@@ -82,14 +89,14 @@ class _Parts:
         return cls(by_store, plain, plain_bytes, others)
 
 
-def show_volume_plan(source: Source, wanted: Wanted, *, memory: int, as_json: bool) -> int:
+def show_volume_plan(source: Source, wanted: Wanted, output: PlanOutput, *, memory: int) -> int:
     """Plan a restore and show it.
 
     Args:
         source: The volume.
         wanted: What to restore.
+        output: How to show it.
         memory: Budget in bytes.
-        as_json: Print a document instead of a table.
 
     Returns:
         The exit code.
@@ -101,9 +108,10 @@ def show_volume_plan(source: Source, wanted: Wanted, *, memory: int, as_json: bo
     stores = source.stores(chosen.version)
     options = RestoreOptions(memory=memory)
     planned = [
-        _planned(store, requests, stores, options) for store, requests in parts.by_store.items()
+        _planned(store, requests, stores, output, options)
+        for store, requests in parts.by_store.items()
     ]
-    if as_json:
+    if output.as_json:
         content: dict[str, Json] = {
             "selection": attrs.evolve(wanted, version=chosen.version).as_record(),
             "entries": len(chosen.paths),
@@ -115,9 +123,18 @@ def show_volume_plan(source: Source, wanted: Wanted, *, memory: int, as_json: bo
             "other_reparse_points": parts.others,
             "problems": list(source.problems),
         }
-        document(PLAN_NAME, content)
+        files = (
+            record
+            for each in planned
+            if each.plan is not None
+            for record in file_records(each.plan)
+        )
+        document(PLAN_NAME, content, rows=("files", files))
     else:
         _say(chosen, parts, planned)
+    pages = {f"Store {each.store}": each.plan for each in planned if each.plan is not None}
+    shown_as = attrs.evolve(wanted, version=chosen.version)
+    write_page(output, pages, shown_as, entries=len(chosen.paths))
     for each in planned:
         if each.error is not None:
             tell(f"rehydrate: store {each.store}: {line_of(each.error)}")
@@ -130,6 +147,7 @@ def _planned(
     store: StoreId,
     requests: Sequence[RestoreRequest],
     stores: Mapping[StoreId, BackupStore],
+    output: PlanOutput,
     options: RestoreOptions,
 ) -> _Planned:
     found = stores.get(store)
@@ -140,7 +158,7 @@ def _planned(
         )
         return _Planned(store, len(requests), error=error)
     try:
-        plan = plan_restore(requests, {store: found}, options=options)
+        plan = made_plan(requests, {store: found}, output, options)
     except RestoreError as raised:
         return _Planned(store, len(requests), error=raised)
     return _Planned(store, len(requests), plan)
@@ -159,5 +177,5 @@ def _say(chosen: Selected, parts: _Parts, planned: Sequence[_Planned]) -> None:
     for each in planned:
         if each.plan is not None:
             say()
-            say(f"store {each.store}: {counted(each.plan.files, 'deduplicated file')}")
-            say_plan(each.plan, below=f"{store_folder(each.store)}/")
+            say(f"store {each.store}: {counted(each.plan.plan.files, 'deduplicated file')}")
+            say_plan(each.plan.plan, below=f"{store_folder(each.store)}/")

@@ -4,8 +4,8 @@ The steps, in this order: stubs, targets, stream maps, what is staged already, t
 data round, repair, own data of stubs, publishing, links, directories.
 """
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias
 
 import numpy as np
 from blake3 import blake3
@@ -28,6 +28,7 @@ from rehydrate.errors import RequestError, RestoreError
 from rehydrate.formats.walk import DATA, Limits, StoreFormat, StubTable
 from rehydrate.plan.columns import Scratch
 from rehydrate.plan.footprint import unfinished_peak
+from rehydrate.plan.planner import Needs
 from rehydrate.plan.read_plan import ReadPlan, planned_round
 from rehydrate.plan.rounds import RoundPlan
 from rehydrate.ports import Clock, Files
@@ -36,10 +37,12 @@ from rehydrate.staging.root import TargetRoot
 from rehydrate.staging.staging import Staging
 from rehydrate.values import ContainerExtent, StoreId, StorePath
 
-__all__ = ["StoreJob"]
+__all__ = ["Seen", "StoreJob"]
 
 _PLAN_SHARE: Final = 2  # the plan's columns take at most this part of the memory budget
 _FRAGMENT_SHARE: Final = 8
+
+Seen: TypeAlias = Callable[[Needs, ChunkTable, RoundPlan, Sequence[bytes]], None]
 
 
 class StoreJob:
@@ -84,12 +87,14 @@ class StoreJob:
         """Name of the job, the same for the same requests: it names the workspace."""
         return self._fingerprint[:16]
 
-    def plan(self, scratch: Scratch, joiner: FragmentJoiner) -> ReadPlan:
+    def plan(self, scratch: Scratch, joiner: FragmentJoiner, seen: Seen | None = None) -> ReadPlan:
         """Plan without a target: makes both order calls and the reads of the stream phase.
 
         Args:
             scratch: Where the plan's columns live.
             joiner: Joins stream-map records that come in fragments.
+            seen: Is shown the data round, if there is one, while its columns live: the needs, the
+                rows of all files, the reads, and the target of each file.
         """
         session, form = self._session, self._format
         everything = np.arange(len(self._requests_of), dtype=np.int64)
@@ -109,6 +114,9 @@ class StoreJob:
             ).plan()
             rounds.append(planned_round("data", records.paths, plan))
             peak = unfinished_peak(needs, table, plan, scratch=scratch)
+            if seen is not None:
+                targets = self._requests.targets
+                seen(needs, table, plan, [targets[index] for index in self._requests_of])
         allocated = layout.allocated(numbers, sparse=self._options.sparse, block=1)
         return ReadPlan(
             store=self._store,

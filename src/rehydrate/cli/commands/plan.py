@@ -38,6 +38,13 @@ def plan(
             default=False,
         ),
     ] = None,
+    html: Annotated[
+        Path | None,
+        Option(
+            "--html", metavar="FILE", text="Write a page that shows the plan; it needs no network.",
+            default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:  # fmt: skip
     """Show what a restore would read and write; reads no data.
@@ -46,9 +53,11 @@ def plan(
     of its chunk stores.
     """
     from rehydrate.cli.chosen import Wanted
+    from rehydrate.cli.plan_output import PlanOutput
     from rehydrate.cli.planning import show_plan
     from rehydrate.cli.sources import opened
 
     wanted = Wanted.of(patterns, files_from, exclude, version, null=null)
     with opened(source, partition, stores) as found:
-        return show_plan(found, wanted, memory=memory, save=save, as_json=as_json)
+        output = PlanOutput(as_json=as_json, save=save, html=html, source=str(source))
+        return show_plan(found, wanted, output, memory=memory)

@@ -117,9 +117,9 @@ def restore(
         if not found.windows:
             only_for_windows({"--windows-metadata": windows_metadata})
         if dry_run:
-            from rehydrate.cli.planning import show_plan
+            from rehydrate.cli.planning import PlanOutput, show_plan
 
-            return show_plan(found, wanted, memory=memory, save=None, as_json=as_json)
+            return show_plan(found, wanted, PlanOutput(as_json=as_json), memory=memory)
         options = RestoreOptions(
             overwrite=Overwrite(overwrite),
             checksum=checksum,

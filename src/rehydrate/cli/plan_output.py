@@ -1,0 +1,135 @@
+"""What a plan tells beyond its table: the page of ``plan --html``, and each file of ``--json``."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import attrs
+import numpy as np
+
+from rehydrate.cli.chosen import Wanted
+from rehydrate.cli.output import Json, say, shown
+from rehydrate.engine.planning import SketchedPlan, plan_restore, sketch_restore
+from rehydrate.plan.estimates import seconds_at
+from rehydrate.plan.page import PagePart, plan_page
+from rehydrate.protocols import BackupStore
+from rehydrate.requests import RestoreOptions, RestoreRequest
+from rehydrate.values import StoreId
+
+__all__ = ["PlanOutput", "estimates_record", "file_records", "made_plan", "write_page"]
+
+_FEW: Final = 5
+
+
+@attrs.frozen(kw_only=True)
+class PlanOutput:
+    """How a plan is shown.
+
+    Attributes:
+        as_json: As a document instead of a table.
+        save: File to keep the plan in.
+        html: File for a page about it.
+        source: What the plan is made for, as the user named it.
+    """
+
+    as_json: bool = False
+    save: Path | None = None
+    html: Path | None = None
+    source: str = ""
+
+    @property
+    def sketched(self) -> bool:
+        """Whether it is told what is read for which file."""
+        return self.as_json or self.html is not None
+
+
+def made_plan(
+    requests: Iterable[RestoreRequest],
+    stores: Mapping[StoreId, BackupStore],
+    output: PlanOutput,
+    options: RestoreOptions,
+) -> SketchedPlan:
+    """Plan a restore, with as much detail as is shown.
+
+    Args:
+        requests: What would be restored.
+        stores: The stores.
+        output: How the plan is shown.
+        options: Options of the restore.
+    """
+    if output.sketched:
+        return sketch_restore(requests, stores, options=options)
+    return SketchedPlan(plan_restore(requests, stores, options=options))
+
+
+def estimates_record(found: SketchedPlan) -> Json:
+    """Return what is expected of a plan, for JSON.
+
+    Args:
+        found: The plan.
+    """
+    return None if found.estimates is None else found.estimates.as_record()
+
+
+def file_records(found: SketchedPlan) -> Iterator[Json]:
+    """Tell when each file is finished, in this order; those that miss a container come last.
+
+    Args:
+        found: The plan; where no data is read, there is nothing to tell.
+
+    Yields:
+        One object for each file.
+    """
+    plan, sketch, estimates = found.plan, found.sketch, found.estimates
+    if sketch is None:
+        return
+    expected = None if estimates is None else seconds_at(plan, estimates, sketch.finish)
+    order = np.lexsort((sketch.finish, sketch.finish < 0))
+    for index in order.tolist():
+        lost = bool(sketch.finish[index] < 0)
+        yield {
+            "store": str(plan.store),
+            "path": os.fsdecode(sketch.names[index]),
+            "bytes": int(sketch.sizes[index]),
+            "begins_after": None if lost else int(sketch.begin[index]),
+            "finishes_after": None if lost else int(sketch.finish[index]),
+            "finish_seconds": None if lost or expected is None else expected[index],
+        }
+
+
+def write_page(
+    output: PlanOutput, plans: Mapping[str, SketchedPlan], wanted: Wanted, *, entries: int
+) -> None:
+    """Write the page, if one is wanted.
+
+    Args:
+        output: Where to.
+        plans: The plans by heading.
+        wanted: What was chosen.
+        entries: How many entries that is.
+    """
+    if output.html is None:
+        return
+    chosen = [*wanted.patterns, *map(os.fsdecode, wanted.paths or ())]
+    stores = [str(found.plan.store) for found in plans.values()]
+    facts = [
+        ("source", output.source),
+        ("version", str(wanted.version)),
+        ("chosen", _few(chosen) or "everything"),
+        ("without", _few(wanted.excludes)),
+        ("entries", f"{entries:,}"),
+        ("store", stores[0] if len(stores) == 1 else ""),
+    ]
+    parts = [
+        PagePart(plan=found.plan, sketch=found.sketch, estimates=found.estimates, heading=heading)
+        for heading, found in plans.items()
+    ]
+    page = plan_page(parts, facts=[(name, value) for name, value in facts if value])
+    output.html.write_text(page, encoding="utf-8")
+    if not output.as_json:
+        say(f"page in {shown(str(output.html))}")
+
+
+def _few(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:_FEW])}{', …' if len(names) > _FEW else ''}"
