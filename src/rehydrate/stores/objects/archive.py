@@ -24,9 +24,15 @@ from rehydrate.stores.objects.problems import ServiceAnswer, problem_of
 __all__ = ["Archive", "ObjectState", "S3Archive", "Stage"]
 
 _PACKAGE: Final = "thawing needs the package botocore: pip install 'rehydrate[thaw]'"
-_COLD: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+_FLEXIBLE, _DEEP = "s3-glacier-flexible", "s3-deep-archive"
+# Intelligent-Tiering bills thaws of its archive tiers less: the price is an upper bound for these.
+_TIERS: Final = {
+    "GLACIER": _FLEXIBLE,
+    "DEEP_ARCHIVE": _DEEP,
+    "ARCHIVE_ACCESS": _FLEXIBLE,
+    "DEEP_ARCHIVE_ACCESS": _DEEP,
+}
 _TIERING: Final = "INTELLIGENT_TIERING"
-_TIERING_COLD: Final = frozenset({"ARCHIVE_ACCESS", "DEEP_ARCHIVE_ACCESS"})
 _RESTORE: Final = re.compile(r'ongoing-request="(true|false)"(?:, *expiry-date="([^"]{1,64})")?')
 _IN_PROGRESS: Final = "RestoreAlreadyInProgress"
 _CAPACITY: Final = "GlacierExpeditedRetrievalNotAvailable"
@@ -48,12 +54,14 @@ class ObjectState:
     Attributes:
         stage: Whether it can be read.
         storage_class: Name of its storage class, as the service spells it; empty = its usual one.
+        tier: Name of its archive tier in the price table; empty = it is in none.
         size: Its bytes.
         expires_ns: When the thawed copy goes away, nanoseconds since 1970; ``None`` = never.
     """
 
     stage: Stage
     storage_class: str = ""
+    tier: str = ""
     size: int = 0
     expires_ns: int | None = None
 
@@ -75,7 +83,7 @@ class Archive(Protocol):
         ...
 
     def thaw(
-        self, key: str, version: str | None, state: ObjectState, /, *, tier: str, days: int
+        self, key: str, version: str | None, state: ObjectState, /, *, speed: str, days: int
     ) -> None:
         """Ask for a thaw, or for more days of a copy; asking again is no error.
 
@@ -83,7 +91,7 @@ class Archive(Protocol):
             key: As in :meth:`state`.
             version: As there.
             state: What :meth:`state` said.
-            tier: Name of the retrieval tier, as the service spells it.
+            speed: Name of the way, as the price table has it: ``"standard"``.
             days: How long the copy is to be kept.
 
         Raises:
@@ -143,23 +151,24 @@ class S3Archive:
         kind = str(answer.get("StorageClass", ""))
         size = answer.get("ContentLength")
         restore = _RESTORE.search(str(answer.get("Restore", "")))
-        cold = kind in _COLD or str(answer.get("ArchiveStatus", "")) in _TIERING_COLD
-        stage, expires = Stage.FROZEN if cold else Stage.READABLE, None
-        if cold and restore is not None:
+        tier = _TIERS.get(kind) or _TIERS.get(str(answer.get("ArchiveStatus", "")), "")
+        stage, expires = Stage.FROZEN if tier else Stage.READABLE, None
+        if tier and restore is not None:
             stage = Stage.THAWING if restore[1] == "true" else Stage.READABLE
             expires = _when(restore[2])
         return ObjectState(
             stage=stage,
             storage_class=kind,
+            tier=tier,
             size=size if isinstance(size, int) else 0,
             expires_ns=expires,
         )
 
     def thaw(
-        self, key: str, version: str | None, state: ObjectState, /, *, tier: str, days: int
+        self, key: str, version: str | None, state: ObjectState, /, *, speed: str, days: int
     ) -> None:
         """Ask by one POST request; see :meth:`Archive.thaw`."""
-        asked: dict[str, object] = {"GlacierJobParameters": {"Tier": tier}}
+        asked: dict[str, object] = {"GlacierJobParameters": {"Tier": speed.title()}}
         if state.storage_class != _TIERING:  # such objects move back, and stay
             asked["Days"] = days
         self._called(self._restore, key, version, {"RestoreRequest": asked})

@@ -41,7 +41,7 @@ class Asked:
 
     Attributes:
         progress: What became of it.
-        tier: Retrieval tier.
+        speed: Way of the thaw.
         days: Days that the copy is kept.
         size: Bytes of the object.
         price: Estimated price, millionths of the currency of the price table.
@@ -51,7 +51,7 @@ class Asked:
     """
 
     progress: Progress
-    tier: str
+    speed: str
     days: int
     size: int
     price: int
@@ -94,13 +94,6 @@ class ThawJob:
         """Iterate the requests."""
         return iter(tuple(self._asked.items()))
 
-    @property
-    def spent(self) -> int:
-        """Estimated price of everything asked for so far, millionths."""
-        return sum(
-            asked.price for asked in self._asked.values() if asked.progress is not Progress.REFUSED
-        )
-
     def put(self, changes: Mapping[StorePath, Asked]) -> None:
         """Take over requests and write the file, durably.
 
@@ -110,8 +103,25 @@ class ThawJob:
         Raises:
             StoreReadError: The file cannot be written: nothing must be asked for then.
         """
+        self.note(changes)
+        self.write()
+
+    def note(self, changes: Mapping[StorePath, Asked]) -> None:
+        """Take over requests; written with the next of others.
+
+        Args:
+            changes: New state of some objects.
+        """
         with self._lock:
             self._asked.update(changes)
+
+    def write(self) -> None:
+        """Write the file, durably.
+
+        Raises:
+            StoreReadError: The file cannot be written.
+        """
+        with self._lock:
             content = {
                 "format": _FORMAT,
                 "version": _VERSION,
@@ -173,7 +183,7 @@ def _parse(text: bytes, url: str, path: Path) -> dict[StorePath, Asked]:
 def _asked(entry: Mapping[str, object]) -> Asked:
     return Asked(
         progress=Progress(_text(entry["progress"])),
-        tier=_text(entry["tier"]),
+        speed=_text(entry["speed"]),
         days=_number(entry["days"]),
         size=_number(entry["size"]),
         price=_number(entry["price"]),

@@ -16,7 +16,7 @@ from rehydrate import (
 )
 from rehydrate.conformance import World
 from rehydrate.errors import CorruptMetadataError
-from rehydrate.stores.objects.client import Access, scheme_of
+from rehydrate.stores.objects.client import Access, Fetched, scheme_of
 from rehydrate.stores.objects.link import LINKS, Link, measure
 from rehydrate.stores.objects.store import ObjectStore, versions_of
 from rehydrate.values import StorePath
@@ -300,3 +300,25 @@ def test_links_that_are_none_are_refused(
 ) -> None:
     with pytest.raises(RequestError):
         Link(latency=latency, bandwidth=bandwidth, connections=connections)
+
+
+def test_two_first_reads_that_see_two_objects_are_told_apart() -> None:
+    class Changing:
+        """Another object takes the place of the first between two answers."""
+
+        tags = iter(("one", "two"))
+
+        def fetch(
+            self, key: str, offset: int, size: int, *, version: str | None, tag: str
+        ) -> Fetched:
+            return Fetched(bytes(size), next(self.tags))
+
+        def size(self, key: str, *, version: str | None) -> int:
+            return 0
+
+        def names(self, folder: str) -> list[str]:
+            return []
+
+    store = ObjectStore(Changing())
+    store.read_backup_file(HERE, 0, 1)
+    assert refusal(store).code == "object.changed"

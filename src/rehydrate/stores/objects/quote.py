@@ -1,0 +1,112 @@
+"""What a restore finds in archive tiers and what thawing it takes, before anything is asked for."""
+
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from rehydrate.errors import LimitError
+from rehydrate.media.prices import PriceTable
+from rehydrate.media.tiers import ThawOptions, ThawPlan, thaw_plan
+
+__all__ = ["ThawQuote", "plans_of", "quote_of"]
+
+
+@attrs.frozen(kw_only=True)
+class ThawQuote:
+    """The price and the time of a thaw.
+
+    Attributes:
+        speed: Way of the thaw.
+        readable: Objects that can be read now.
+        thawing: Objects whose thaw was asked for before.
+        frozen: Objects to be thawed.
+        unknown: Objects that the service says nothing about (missing, or not allowed).
+        frozen_bytes: Bytes to be thawed: whole objects.
+        waves: Requests go out in so many waves.
+        seconds: Until the last byte is read, at the latest, as the table has it.
+        requests: Price of the requests, millionths.
+        retrieval: Price of the bytes, millionths.
+        kept: Price of keeping the copies, millionths.
+        currency: Currency of the prices.
+    """
+
+    speed: str
+    readable: int
+    thawing: int
+    frozen: int
+    unknown: int
+    frozen_bytes: int
+    waves: int
+    seconds: int
+    requests: int
+    retrieval: int
+    kept: int
+    currency: str
+
+    @property
+    def total(self) -> int:
+        """All prices together, millionths."""
+        return self.requests + self.retrieval + self.kept
+
+
+def plans_of(
+    sizes: Mapping[str, Sequence[int]], speed: str, table: PriceTable, options: ThawOptions
+) -> dict[str, ThawPlan]:
+    """Plan the waves of each archive tier.
+
+    Args:
+        sizes: Bytes of the objects of each tier, in the order of reading.
+        speed: Way of the thaw.
+        table: Prices.
+        options: Choices; ``max_cost`` is for all tiers together.
+
+    Raises:
+        LimitError: It costs too much, or an object cannot be read within the days.
+        RequestError: The table has no price for this.
+    """
+    free = attrs.evolve(options, max_cost=None)
+    plans = {
+        tier: thaw_plan(column, table, table.offer(tier, speed), free)
+        for tier, column in sizes.items()
+    }
+    total = sum(plan.price.total for plan in plans.values())
+    if options.max_cost is not None and total > options.max_cost:
+        raise LimitError(
+            f"the thaw costs {table.money(total)}, more than {table.money(options.max_cost)}",
+            code="thaw.max-cost",
+        )
+    return plans
+
+
+def quote_of(
+    plans: Mapping[str, ThawPlan],
+    *,
+    speed: str,
+    table: PriceTable,
+    counts: Mapping[str, int],
+    frozen_bytes: int,
+) -> ThawQuote:
+    """Sum up plans.
+
+    Args:
+        plans: Plan of each archive tier.
+        speed: Way of the thaw.
+        table: Prices.
+        counts: Objects by ``"readable"``, ``"thawing"``, ``"frozen"`` and ``"unknown"``.
+        frozen_bytes: Bytes to be thawed.
+    """
+    prices = [plan.price for plan in plans.values()]
+    return ThawQuote(
+        speed=speed,
+        readable=counts.get("readable", 0),
+        thawing=counts.get("thawing", 0),
+        frozen=counts.get("frozen", 0),
+        unknown=counts.get("unknown", 0),
+        frozen_bytes=frozen_bytes,
+        waves=sum(len(plan.waves) for plan in plans.values()),
+        seconds=max((plan.seconds for plan in plans.values()), default=0),
+        requests=sum(price.requests for price in prices),
+        retrieval=sum(price.retrieval for price in prices),
+        kept=sum(price.kept for price in prices),
+        currency=table.currency,
+    )

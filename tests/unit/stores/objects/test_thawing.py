@@ -1,0 +1,569 @@
+"""Waves, renewals and refusals by a clock of our own: no server, no waiting."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from rehydrate import (
+    ContainerNotFoundError,
+    FileExtent,
+    NotReadyError,
+    StoreError,
+    StorePath,
+    StoreReadError,
+)
+from rehydrate.errors import CorruptMetadataError, LimitError
+from rehydrate.media.prices import DEFAULT_TABLE, parse_table
+from rehydrate.media.tiers import DAY, ThawOptions
+from rehydrate.stores.objects.archive import ObjectState, Stage
+from rehydrate.stores.objects.asking import ThawChoice
+from rehydrate.stores.objects.client import Fetched
+from rehydrate.stores.objects.store import ObjectStore
+from rehydrate.stores.objects.thawing import ThawingStore
+
+NS = 1_000_000_000
+HOUR = 3600
+GB = 1_000_000_000
+TIER = "s3-glacier-flexible"
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.now = 1_700_000_000
+
+    def time_ns(self) -> int:
+        return self.now * NS
+
+    def monotonic(self) -> float:
+        return float(self.now)
+
+    def sleep(self, seconds: float) -> None:
+        self.now += int(seconds)
+
+
+@attrs.define
+class Frozen:
+    """An object of the fake service."""
+
+    size: int
+    tier: str = TIER
+    ready_at: int | None = None
+    expires_at: int | None = None
+
+
+class FakeService:
+    """Objects, their thaws and every request; reads give the first letter of the name."""
+
+    def __init__(self, clock: FakeClock, takes: int = 4 * HOUR) -> None:
+        self.clock, self.takes = clock, takes
+        self.objects: dict[str, Frozen] = {}
+        self.asked: list[tuple[str, str, int]] = []
+        self.looks: list[str] = []
+        self.refuse: Callable[[str, str], StoreError | None] = lambda _key, _speed: None
+        self.silent = False
+        self.vanished = False
+
+    def state(self, key: str, version: str | None, /) -> ObjectState:
+        self.looks.append(key)
+        if self.silent:
+            raise StoreReadError("throttled", code="object.throttled")
+        if key not in self.objects:
+            raise ContainerNotFoundError(key)
+        found, now = self.objects[key], self.clock.now
+        stage, expires = Stage.FROZEN if found.tier else Stage.READABLE, None
+        if found.ready_at is not None and found.expires_at is not None:
+            if now < found.ready_at:
+                stage = Stage.THAWING
+            elif now < found.expires_at:
+                stage, expires = Stage.READABLE, found.expires_at * NS
+        return ObjectState(stage=stage, tier=found.tier, size=found.size, expires_ns=expires)
+
+    def thaw(
+        self, key: str, version: str | None, state: ObjectState, /, *, speed: str, days: int
+    ) -> None:
+        refused = self.refuse(key, speed)
+        if refused is not None:
+            raise refused
+        self.asked.append((key, speed, self.clock.now))
+        found = self.objects[key]
+        if found.expires_at is None or found.expires_at <= self.clock.now:
+            found.ready_at = self.clock.now + self.takes
+            found.expires_at = found.ready_at + days * DAY
+        else:
+            found.expires_at = self.clock.now + days * DAY
+
+    def fetch(self, key: str, offset: int, size: int, *, version: str | None, tag: str) -> Fetched:
+        state = self.state(key, version)
+        if state.stage is not Stage.READABLE or self.vanished:
+            raise StoreReadError("archived", code="object.archived", retryable=False)
+        return Fetched(key[:1].encode() * size, "tag")
+
+    def size(self, key: str, *, version: str | None) -> int:
+        return self.objects[key].size
+
+    def names(self, folder: str) -> list[str]:
+        return sorted(self.objects)
+
+    @property
+    def asked_for(self) -> str:
+        return "".join(key for key, _, _ in self.asked)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def service(clock: FakeClock) -> FakeService:
+    return FakeService(clock)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    return tmp_path / "job"
+
+
+def store_of(
+    service: FakeService, job: Path | None, speed: str = "standard", **more: Any
+) -> ThawingStore:
+    choice = None if job is None else ThawChoice(speed=speed, job=job)
+    if choice is not None:
+        choice = attrs.evolve(choice, **more)
+    return ThawingStore(ObjectStore(service), service, choice=choice, clock=service.clock)
+
+
+def preview(store: ThawingStore, path: str) -> float | None:
+    """Return after how many seconds to ask again, None if the object is ready."""
+    try:
+        store.preview_container_read(StorePath(path), [FileExtent(0, 100)])
+    except NotReadyError as error:
+        return error.retry_after
+    return None
+
+
+def ordered(store: ThawingStore, paths: str) -> str:
+    """Return the order of containers named by one letter each."""
+    answer = store.order_containers_restore([StorePath(path) for path in paths])
+    return "".join(paths[extent.index] for extent in answer)
+
+
+def refused(store: ThawingStore, path: str) -> StoreError:
+    with pytest.raises(StoreError) as caught:
+        store.preview_container_read(StorePath(path), ())
+    with pytest.raises(StoreError) as read:
+        store.read_backup_file(StorePath(path), 0, 1)
+    assert read.value.code == caught.value.code
+    return caught.value
+
+
+def test_what_is_ready_comes_first_and_ordering_asks_for_nothing(
+    service: FakeService, clock: FakeClock, job: Path
+) -> None:
+    service.objects = {
+        "a": Frozen(GB), "b": Frozen(GB, ready_at=clock.now + 50, expires_at=clock.now + DAY),
+        "c": Frozen(GB, tier=""), "d": Frozen(GB),
+    }  # fmt: skip
+    store = store_of(service, job)
+    assert ordered(store, "abcde") == "cebad"  # nobody knows e: its reads will tell
+    assert service.asked == []
+    assert not job.exists()
+    assert preview(store, "c") is None
+    assert service.asked == []
+
+
+def test_all_that_fits_is_asked_for_at_once_and_looked_at_ever_more_rarely(
+    service: FakeService, clock: FakeClock, job: Path
+) -> None:
+    service.objects = {name: Frozen(GB) for name in "abc"}
+    store = store_of(service, job)
+    ordered(store, "abc")
+    waits = []
+    service.looks.clear()
+    while (wait := preview(store, "a")) is not None:
+        waits.append(wait)
+        clock.now += int(wait) + 1
+    assert service.asked_for == "abc"
+    assert waits[0] == 600
+    assert waits == sorted(waits)
+    assert max(waits) <= 1800
+    assert len(service.looks) == len(waits)
+    assert bytes(memoryview(store.read_backup_file(StorePath("a"), 0, 3))) == b"aaa"
+    room = bytearray(2)
+    assert store.read_backup_file_into(StorePath("a"), 0, memoryview(room)) == 2
+    assert store.list_containers(StorePath("")) == ["a", "b", "c"]
+    assert store.size_of(StorePath("b")) == GB
+
+
+def test_asking_too_early_makes_no_request(
+    service: FakeService, clock: FakeClock, job: Path
+) -> None:
+    service.objects = {"a": Frozen(GB)}
+    store = store_of(service, job)
+    assert preview(store, "a") == 600
+    looks = len(service.looks)
+    clock.now += 100
+    assert preview(store, "a") == 500
+    assert len(service.looks) == looks
+
+
+def test_next_wave_is_asked_for_before_the_last_is_read(
+    service: FakeService, clock: FakeClock, job: Path
+) -> None:
+    service.objects = {name: Frozen(400 * GB) for name in "abcd"}
+    options = ThawOptions(days=1, read_rate=10_000_000)
+    store = store_of(service, job, options=options)
+    ordered(store, "abcd")
+    assert preview(store, "a") is not None
+    assert (
+        service.asked_for == "a"
+    )  # 400 GB at 10 MB/s are 11 hours: two of them would not fit into the day
+    clock.now += 5 * HOUR
+    assert preview(store, "b") is not None
+    assert service.asked_for == "a"  # a is still to be read: 11 hours
+    assert preview(store, "a") is None
+    assert preview(store, "b") is not None
+    assert service.asked_for == "ab"
+
+
+def test_copy_near_its_end_is_renewed(service: FakeService, clock: FakeClock, job: Path) -> None:
+    service.objects = {"a": Frozen(GB)}
+    store = store_of(service, job)
+    assert preview(store, "a") is not None
+    spent = json.loads(job.read_text())["objects"]["a"]["price"]
+    clock.now += 4 * HOUR + DAY - 1000
+    assert preview(store, "a") is None
+    assert service.asked_for == "aa"
+    assert service.objects["a"].expires_at == clock.now + DAY
+    assert preview(store, "a") is None  # has a day again
+    assert service.asked_for == "aa"
+    service.objects["b"] = Frozen(GB)
+    assert preview(store, "b") is not None  # writes the job
+    found = json.loads(job.read_text())["objects"]["a"]
+    assert found["progress"] == "ready"
+    assert found["price"] > spent
+    assert found["expires_ns"] == service.objects["a"].expires_at * NS
+
+
+def test_copy_is_not_renewed_beyond_the_limit_of_cost_or_without_a_price(
+    service: FakeService, clock: FakeClock, job: Path
+) -> None:
+    service.objects = {
+        "a": Frozen(GB),
+        "b": Frozen(GB, tier="s3-deep-archive", ready_at=0, expires_at=clock.now + 2000),
+    }
+    store = store_of(service, job, options=ThawOptions(max_cost=10_900))
+    assert preview(store, "a") is not None
+    clock.now += 4 * HOUR + DAY - 1000
+    assert preview(store, "a") is None
+    assert service.asked_for == "a"
+    clock.now -= 4 * HOUR + DAY - 1000
+    other = store_of(service, job.with_name("other"), "expedited")
+    assert preview(other, "b") is None
+    assert service.asked_for == "a"
+
+
+def test_expired_copy_is_thawed_again_and_paid_again(
+    service: FakeService, clock: FakeClock, job: Path
+) -> None:
+    service.objects = {"a": Frozen(GB)}
+    store = store_of(service, job)
+    preview(store, "a")
+    once = json.loads(job.read_text())["objects"]["a"]["price"]
+    clock.now += 5 * HOUR
+    assert preview(store, "a") is None
+    clock.now += 2 * DAY
+    with pytest.raises(StoreReadError) as caught:
+        store.read_backup_file_into(StorePath("a"), 0, memoryview(bytearray(1)))
+    assert (caught.value.code, caught.value.retryable) == ("thaw.expired", True)
+    assert preview(store, "a") is not None
+    assert service.asked_for == "aa"
+    assert json.loads(job.read_text())["objects"]["a"]["price"] == 2 * once
+    clock.now += 5 * HOUR
+    assert preview(store, "a") is None
+
+
+def test_copy_that_vanished_before_its_time_is_thawed_again(
+    service: FakeService, clock: FakeClock, job: Path
+) -> None:
+    service.objects = {"a": Frozen(GB)}
+    store = store_of(service, job)
+    preview(store, "a")
+    clock.now += 5 * HOUR
+    assert preview(store, "a") is None
+    service.vanished = True
+    with pytest.raises(StoreReadError, match="expired"):
+        store.read_backup_file(StorePath("a"), 0, 1)
+    assert preview(store, "a") is not None
+
+
+def test_object_frozen_behind_our_back_is_met_by_the_read(
+    service: FakeService, clock: FakeClock, job: Path
+) -> None:
+    service.objects = {"a": Frozen(GB, tier="")}
+    store = store_of(service, job)
+    assert preview(store, "a") is None
+    service.objects["a"].tier = TIER
+    with pytest.raises(StoreReadError) as caught:
+        store.read_backup_file(StorePath("a"), 0, 1)
+    assert (caught.value.code, caught.value.retryable) == ("object.archived", True)
+    assert preview(store, "a") is not None
+
+
+def test_thaw_that_takes_too_long_is_given_up(
+    service: FakeService, clock: FakeClock, job: Path
+) -> None:
+    service.takes = 10 * DAY
+    service.objects = {"a": Frozen(GB)}
+    store = store_of(service, job)
+    assert preview(store, "a") is not None
+    clock.now += 9 * HOUR
+    assert preview(store, "a") is not None
+    clock.now += 2 * HOUR
+    assert (refused(store, "a").code, refused(store, "a").retryable) == ("thaw.late", True)
+
+
+def test_full_service_is_asked_for_the_cheaper_way(
+    service: FakeService, clock: FakeClock, job: Path
+) -> None:
+    full = StoreReadError("full", code="thaw.capacity")
+    service.refuse = lambda _key, speed: full if speed == "expedited" else None
+    service.objects = {"a": Frozen(GB)}
+    store = store_of(service, job, "expedited")
+    assert preview(store, "a") is not None
+    assert [speed for _, speed, _ in service.asked] == ["standard"]
+    entry = json.loads(job.read_text())["objects"]["a"]
+    assert (entry["speed"], entry["progress"]) == ("standard", "asked")
+    assert entry["price"] < 15_000  # that of the standard way
+    strict = store_of(service, job.with_name("strict"), "expedited", fallback=None)
+    service.objects["a"] = Frozen(GB)
+    assert refused(strict, "a").code == "thaw.capacity"
+
+
+def test_throttled_requests_are_made_again_and_given_up_at_last(
+    service: FakeService, clock: FakeClock, job: Path
+) -> None:
+    slow = StoreReadError("slow down", code="object.throttled", retryable=True)
+    service.refuse = lambda key, _speed: slow if key == "a" else None
+    service.objects = {"a": Frozen(GB), "b": Frozen(GB)}
+    store = store_of(service, job)
+    ordered(store, "ab")
+    for _ in range(2):
+        wait = preview(store, "a")
+        assert wait is not None
+        clock.now += int(wait) + 1
+    assert service.asked_for == "b"
+    service.refuse = lambda _key, _speed: None
+    assert preview(store, "a") is not None
+    assert service.asked_for == "ba"
+    service.refuse = lambda _key, _speed: slow
+    service.objects["c"] = Frozen(GB)
+    for _ in range(5):
+        with pytest.raises(StoreError):
+            store.preview_container_read(StorePath("c"), ())
+        clock.now += 2000
+    assert refused(store, "c").code == "thaw.refused"
+
+
+def test_service_that_does_not_answer_is_asked_again_later(
+    service: FakeService, clock: FakeClock, job: Path
+) -> None:
+    service.objects = {"a": Frozen(GB)}
+    store = store_of(service, job)
+    assert preview(store, "a") is not None
+    service.silent = True
+    clock.now += 5 * HOUR
+    assert preview(store, "a") is not None
+    service.silent = False
+    clock.now += HOUR
+    assert preview(store, "a") is None
+
+
+def test_limit_of_cost_is_that_of_the_whole_job(
+    service: FakeService, clock: FakeClock, job: Path
+) -> None:
+    service.objects = {name: Frozen(GB) for name in "ab"}
+    options = ThawOptions(max_cost=15_000)  # a gigabyte is some 10,800
+    assert preview(store_of(service, job, options=options), "a") is not None
+    again = store_of(service, job, options=options)
+    error = refused(again, "b")
+    assert (error.code, error.retryable) == ("thaw.max-cost", False)
+    assert "0.01 USD" in error.message or "0.02 USD" in error.message
+    assert service.asked_for == "a"
+
+
+def test_request_that_was_about_to_be_made_is_not_counted_twice(
+    service: FakeService, clock: FakeClock, job: Path
+) -> None:
+    service.objects = {"a": Frozen(GB)}
+    options = ThawOptions(max_cost=15_000)
+    preview(store_of(service, job, options=options), "a")
+    text = job.read_text().replace('"asked"', '"asking"')
+    job.write_text(text)
+    service.objects["a"] = Frozen(GB)  # the program died before the service was asked
+    service.asked.clear()
+    assert preview(store_of(service, job, options=options), "a") is not None
+    assert service.asked_for == "a"
+
+
+@pytest.mark.parametrize(
+    ("tier", "speed"),
+    [
+        pytest.param("s3-deep-archive", "expedited", id="no-such-way"),
+        pytest.param("gcs-archive", "none", id="needs-no-thaw"),
+        pytest.param("nobody's", "standard", id="unknown-tier"),
+    ],
+)
+def test_objects_without_a_way_fail_and_others_do_not(
+    service: FakeService, clock: FakeClock, job: Path, tier: str, speed: str
+) -> None:
+    service.objects = {"a": Frozen(GB, tier=tier)}
+    assert refused(store_of(service, job, speed), "a").code == "thaw.offer"
+    assert service.asked == []
+
+
+def test_object_that_cannot_be_read_in_its_days_is_refused(
+    service: FakeService, clock: FakeClock, job: Path
+) -> None:
+    service.objects = {"a": Frozen(100_000 * GB)}
+    assert refused(store_of(service, job), "a").code == "thaw.days"
+
+
+def test_object_thawed_by_others_is_awaited(
+    service: FakeService, clock: FakeClock, job: Path
+) -> None:
+    service.objects = {
+        "a": Frozen(GB, tier="nobody's", ready_at=clock.now + HOUR, expires_at=clock.now + DAY)
+    }
+    store = store_of(service, job)
+    assert preview(store, "a") == 600
+    clock.now += 2 * HOUR
+    assert preview(store, "a") is None
+    assert service.asked == []
+
+
+def test_nothing_is_asked_for_if_the_job_cannot_be_written(
+    service: FakeService, clock: FakeClock, job: Path
+) -> None:
+    service.objects = {"a": Frozen(GB)}
+    store = store_of(service, job / "no such folder" / "job")
+    assert refused(store, "a").code == "thaw.job"
+    assert service.asked == []
+
+
+def test_without_a_choice_frozen_objects_fail_and_say_why(
+    service: FakeService, clock: FakeClock
+) -> None:
+    service.objects = {"a": Frozen(GB), "b": Frozen(GB, tier="")}
+    store = store_of(service, None)
+    assert refused(store, "a").code == "object.archived"
+    assert preview(store, "b") is None
+    assert "no way to thaw" in refused(store, "a").message
+
+
+def test_other_refusals_of_reads_pass(service: FakeService, clock: FakeClock, job: Path) -> None:
+    service.objects = {"a": Frozen(GB, tier="")}
+    store = store_of(service, job)
+    assert preview(store, "a") is None
+    service.silent = True
+    with pytest.raises(StoreReadError) as caught:
+        store.read_backup_file(StorePath("a"), 0, 1)
+    assert caught.value.code == "object.throttled"
+
+
+def test_declarations_are_those_of_the_object_store(service: FakeService) -> None:
+    store, plain = store_of(service, None), ObjectStore(service)
+    assert store.concurrent_reads == plain.concurrent_reads
+    assert store.max_gap == plain.max_gap
+    assert store.max_read == plain.max_read
+    assert store.read_timeout == plain.read_timeout
+
+
+def test_quote_by_tier_and_its_limit(service: FakeService, clock: FakeClock) -> None:
+    service.objects = {
+        "a": Frozen(2 * GB), "b": Frozen(GB, tier="s3-deep-archive"), "c": Frozen(GB, tier=""),
+        "d": Frozen(GB, ready_at=clock.now + 50, expires_at=clock.now + DAY),
+    }  # fmt: skip
+    store = store_of(service, None)
+    paths = [StorePath(name) for name in "abcde"]
+    quote = store.quote(paths, speed="standard")
+    assert (quote.frozen, quote.thawing, quote.readable, quote.unknown) == (2, 1, 1, 1)
+    assert quote.retrieval == 2 * 10_000 + 20_000
+    assert quote.requests == 50 + 100
+    assert quote.total == quote.retrieval + quote.requests + quote.kept
+    assert quote.currency == "USD"
+    assert quote.seconds > 12 * HOUR
+    dear = parse_table(DEFAULT_TABLE.replace('"per_gigabyte": 0.01', '"per_gigabyte": 100'))
+    assert store.quote(paths, speed="standard", table=dear).retrieval == 200_020_000
+    with pytest.raises(LimitError):
+        store.quote(paths, speed="standard", options=ThawOptions(max_cost=100))
+    assert service.asked == []
+    assert store.quote([], speed="bulk").total == 0
+
+
+GOOD = {
+    "progress": "asked", "speed": "standard", "days": 1, "size": 5, "price": 7, "asked_ns": 1,
+    "expires_ns": None, "version": None,
+}  # fmt: skip
+
+
+def job_text(**changes: object) -> str:
+    found: dict[str, object] = {
+        "format": "rehydrate thaw job", "version": 1, "store": "client://", "objects": {"a": GOOD},
+    }  # fmt: skip
+    return json.dumps(found | changes)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("", id="empty"),
+        pytest.param("{", id="torn"),
+        pytest.param("[]", id="list"),
+        pytest.param("[" * 100_000, id="deep"),
+        pytest.param("\x00\xff", id="no-text"),
+        pytest.param(job_text(format="x"), id="format"),
+        pytest.param(job_text(version=2), id="version"),
+        pytest.param(job_text(store="s3://other"), id="store"),
+        pytest.param(job_text(objects=[]), id="objects"),
+        pytest.param(job_text(objects={"a": 5}), id="entry"),
+        pytest.param(job_text(objects={"a": {}}), id="fields"),
+        pytest.param(job_text(objects={"a": GOOD | {"progress": "eaten"}}), id="progress"),
+        pytest.param(job_text(objects={"a": GOOD | {"speed": 5}}), id="speed"),
+        pytest.param(job_text(objects={"a": GOOD | {"price": -1}}), id="negative"),
+        pytest.param(job_text(objects={"a": GOOD | {"price": 2**63}}), id="huge"),
+        pytest.param(job_text(objects={"a": GOOD | {"size": True}}), id="bool"),
+        pytest.param(job_text(objects={"a": GOOD | {"version": 5}}), id="version-id"),
+    ],
+)
+def test_damaged_job_is_refused(service: FakeService, job: Path, text: str) -> None:
+    job.write_text(text, encoding="latin-1")
+    with pytest.raises(CorruptMetadataError) as caught:
+        store_of(service, job)
+    assert caught.value.code == "thaw.job"
+
+
+def test_job_that_cannot_be_read(service: FakeService, tmp_path: Path) -> None:
+    with pytest.raises(StoreReadError) as caught:
+        store_of(service, tmp_path)
+    assert caught.value.code == "thaw.job"
+
+
+def test_job_is_replaced_as_a_whole(
+    service: FakeService, job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.objects = {"a": Frozen(GB), "b": Frozen(GB)}
+    preview(store_of(service, job), "a")
+    before = job.read_bytes()
+
+    def fail(_self: Path, _to: Path) -> Path:
+        raise OSError(28, "no room")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    assert refused(store_of(service, job), "b").code == "thaw.job"
+    assert job.read_bytes() == before
+    assert [path.name for path in job.parent.iterdir()] == ["job"]
