@@ -219,7 +219,9 @@ class _StoreVerification:
             maps, copies = self._resolve(parts.wanted, maps, STREAM_FOLDER)
             chosen = np.where(copies.direct < 0, copies.other, copies.direct)
             away = ((copies.direct < 0) | (copies.direct >= walked)) & ~copies.lost
-            self._adopt(parts, np.flatnonzero(away), chosen, maps)
+            for number in np.flatnonzero(away).tolist():
+                if not self._adopt(parts, number, maps[chosen[number]]):
+                    copies.direct[number] = copies.other[number] = chosen[number] = -1
         self._wanted = self._references.rows()
         sizes = Sizes(self._wanted)
         for place in (*self._of(DATA_FOLDER), *self._of(HOTSPOT_FOLDER)):
@@ -305,25 +307,24 @@ class _StoreVerification:
             key = place.container << 32 | header.local_id
             named = self._parts.of_record(key, header.digest)
             live, ranges = bool(named), named or ranges
-        error: FormatError | None = None
+        wrong: list[FormatError] = []
         for begin, end in ranges:
             try:
                 wanted = _chunks_of(record.body[header.header_size :], begin, end)
-            except FormatError as wrong:
-                error = wrong
+            except FormatError as error:
+                wrong.append(error)
             else:
                 wanted["live"] = live
                 self._references.add(wanted)
                 return None
-        if error is None:
-            return None
+        expected, found = said(wrong[0])
         return WalkFault(
-            check=error.code,
+            check=wrong[0].code,
             offset=record.offset,
             length=header.size,
             local_id=header.local_id,
-            expected=said(error)[0],
-            found=said(error)[1],
+            expected=expected,
+            found=found,
         )
 
     def _resolve(self, wanted: Rows, records: Rows, folder: int) -> tuple[Rows, Copies]:
@@ -336,16 +337,16 @@ class _StoreVerification:
         records = np.concatenate([records, *rows])
         return records, Copies.of(wanted, records, folder)
 
-    def _adopt(self, parts: Parts, numbers: Ints, chosen: Ints, maps: Rows) -> None:
-        """Take the references of maps that the walk did not know to be those of stubs."""
-        for number in numbers.tolist():
-            begin, end = int(parts.begin[number]), int(parts.end[number])
-            try:
-                wanted = _chunks_of(self._payload(maps[chosen[number]]), begin, end)
-            except (FormatError, StoreError):
-                continue  # it was whole when it was walked
-            wanted["live"] = 1
-            self._references.add(wanted)
+    def _adopt(self, parts: Parts, number: int, record: np.void) -> bool:
+        """Take the references of a map that the walk did not know to be that of a part."""
+        begin, end = int(parts.begin[number]), int(parts.end[number])
+        try:
+            wanted = _chunks_of(self._payload(record), begin, end)
+        except (FormatError, StoreError):
+            return False
+        wanted["live"] = 1
+        self._references.add(wanted)
+        return True
 
     def _payload(self, record: np.void) -> bytes:
         """Read the payload of a stream map once more."""

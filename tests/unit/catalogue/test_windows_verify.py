@@ -11,13 +11,16 @@ from uuid import UUID
 import attrs
 import pytest
 
+from rehydrate.catalogue import windows_heads, windows_stubs, windows_tables, windows_walks
 from rehydrate.catalogue.opening import open_volumes
 from rehydrate.catalogue.windows_damage import Finding, WindowsVerifyReport
 from rehydrate.catalogue.windows_verify import bytes_to_verify, verify_volume
 from rehydrate.engine.restore import restore_files
 from rehydrate.errors import Cancelled, RequestError, StoreError, StoreReadError
+from rehydrate.formats.windows import walking
 from rehydrate.formats.windows.codec import codec
 from rehydrate.staging.root import TargetRoot
+from rehydrate.stores.volume import VolumeEntry
 from rehydrate.values import StorePath
 from tests.windows_store import fake_volume
 from tests.windows_store.damage import (
@@ -599,6 +602,17 @@ def test_a_record_that_the_walk_does_not_come_by_is_found_at_its_place(world: Wo
     assert world.verify(read_data=False).damage
 
 
+def test_a_hidden_record_that_is_no_map_breaks_its_file(world: World) -> None:
+    container = world.store.container("Stream", 0x10000)
+    stored = container.spots[4].offset - container.spots[2].offset - 0x68
+    spoil_record(container, 3, 0x68, 0, reseal=True)
+    spoil_record(container, 2, "stored", stored, reseal=True)
+    report = world.verify()
+    assert set(broken(report)) == {b"Docs/1"}
+    hidden = next(finding for finding in report.damage if finding.check == "record.hidden")
+    assert hidden.files == (b"Docs/1",)
+
+
 def test_records_behind_the_valid_length_are_hidden(world: World) -> None:
     container = world.store.container("Data", 1)
     valid = container.spots[35].offset
@@ -814,6 +828,47 @@ def test_a_cancelled_read_ends_it(world: World, failing: list[tuple[range, Excep
     failing.append((range(1 << 40), Cancelled()))
     with pytest.raises(Cancelled):
         world.verify()
+
+
+def test_the_pages_of_a_container_that_cannot_be_read(
+    world: World, failing: list[tuple[range, Exception]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(windows_heads, "_MOST_FAILURES", 1)
+    failing.append((range(1 << 40), PermissionError(13, "denied")))
+    report = world.verify()
+    assert set(checks(report)) == {"container.unreadable", "record.missing"}
+    assert len(report.files) == 9
+
+
+def test_a_cancelled_read_of_a_piece_or_a_stub_ends_it(
+    world: World, failing: list[tuple[range, Exception]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The whole block fails, then one of its pieces.
+    failing.append((range(0x5000, 0x5001), StoreReadError("bad")))
+    failing.append((range(0x16000, 0x16001), Cancelled()))
+    with pytest.raises(Cancelled):
+        world.verify()
+    failing.clear()
+
+    def cancelled(self: FakeVolume, entry: VolumeEntry) -> bytes:
+        raise Cancelled
+
+    monkeypatch.setattr(FakeVolume, "reparse_data", cancelled)
+    with pytest.raises(Cancelled):
+        world.verify()
+
+
+def test_small_steps_give_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in (3, 17):
+        spoil_record(world.store.container("Data", 1), number, "payload")
+    spoil_record(world.store.container("Data", 1), 30, "magic")
+    whole, headers = world.verify(), world.verify(read_data=False)
+    monkeypatch.setattr(walking, "BLOCK", 1000)
+    monkeypatch.setattr(windows_tables, "_PENDING", 5)
+    monkeypatch.setattr(windows_stubs, "_BATCH", 2)
+    monkeypatch.setattr(windows_walks, "_HEADERS", 4)
+    assert world.verify() == whole
+    assert world.verify(read_data=False) == headers
 
 
 def test_many_records_are_quick() -> None:
