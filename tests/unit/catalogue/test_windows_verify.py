@@ -6,6 +6,7 @@ import random
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 from uuid import UUID
 
 import attrs
@@ -39,6 +40,7 @@ from tests.windows_store.damage import (
 from tests.windows_store.fake_volume import FakeVolume, fake_catalogue
 from tests.windows_store.store import Chunk, WindowsStore
 from tests.windows_store.structures import crc64, smap_payload
+from tests.windows_store.vectors import hex_vector, json_vector, vector
 from tests.windows_store.volume import Entry, folder_copy
 
 PLAIN, LZNT1, XPRESS, HUFFMAN = range(4)
@@ -926,6 +928,42 @@ def test_files_are_broken_just_where_a_restore_fails(
         done = restore_files(catalogue.requests(1, entries), catalogue.stores(1), target)
     failed = {result.target for result in done.failures}
     assert {path.decode() for path in broken(report)} == failed
+
+
+def test_the_headers_of_a_real_container_are_whole() -> None:
+    facts = json_vector("container_2019_records.json")
+    data = bytearray(cast("int", facts["size"]))
+    head = hex_vector("container_2019_tables.hex")
+    for place, at, size in zip(
+        range(0, 0x5000, 0x1000),
+        (0, 0x40, 0x80, 0xC0, 0xE0),
+        (0x40,) * 3 + (0x20,) * 2,
+        strict=True,
+    ):
+        data[place : place + size] = head[at : at + size]
+    for record in cast("list[dict[str, str]]", facts["records"]):
+        header = bytes.fromhex(record["header"])
+        at = int(record["offset"], 16)
+        data[at : at + len(header)] = header
+    last = vector("chunk_2019_xpress_record53.bin")
+    data[at_of(facts, 53) : at_of(facts, 53) + len(last)] = last
+    world = World(WindowsStore(), [])
+    path = f"{world.store.path}/Data/00000001.00000001.ccc"
+    report = verify(world, {path: bytes(data)}, read_data=False)
+    assert report.ok, list(map(str, report.damage))
+    assert not report.notices
+    counts = report.counts
+    assert (counts.chunks, counts.compressed, counts.paddings) == (53, 8, 2)
+    # Payloads are known of the paddings and of the last record.
+    report = verify(world, {path: bytes(data)})
+    assert {finding.local_id for finding in report.damage} == set(range(1, 53))
+    assert {finding.check for finding in report.damage} == {"record.payload-crc"}
+
+
+def at_of(facts: dict[str, object], number: int) -> int:
+    records = cast("list[dict[str, object]]", facts["records"])
+    (found,) = (str(record["offset"]) for record in records if record["local_id"] == number)
+    return int(found, 16)
 
 
 def test_a_folder_copy_is_verified_in_place(world: World, tmp_path: Path) -> None:
