@@ -572,10 +572,11 @@ def test_ranges_of_damaged_files_fail_with_the_same_errors() -> None:
             assert caught.value.container is not None
         first = read_range(bad.stub, memory, 0, 2000, own_data=())
         assert b"".join(first) == bad.data[:2000], "what is not damaged can be read"
-    store.compact("Data", 1, 2)
+    moved = store.compact("Data", 1, 2)
     store.compact("Stream", 0x10000, 2)
-    for kind in (Lists, Strict):
-        memory = kind.of(store)
-        assert (
-            b"".join(read_range(good.stub, memory, 100, 5000, own_data=())) == good.data[100:5100]
-        )
+    for walked in (False, True):
+        if walked:
+            moved.redirect(())
+        for kind in (Lists, Strict):
+            pieces = read_range(good.stub, kind.of(store), 100, 5000, own_data=())
+            assert b"".join(pieces) == good.data[100:5100]
