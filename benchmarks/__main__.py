@@ -11,7 +11,7 @@ from typing import Final
 
 import attrs
 
-from benchmarks import cases, resources, windows
+from benchmarks import cases, objects, resources, windows
 from benchmarks.bench import Bench, memory_folder, surroundings
 from benchmarks.dataset import NoRoomError
 from benchmarks.figures import markdown
@@ -32,6 +32,7 @@ CASES: Final[dict[str, Callable[[Bench], None]]] = {
     "planner": resources.plans,
     "hot-loop": resources.hot_loop,
     "windows": windows.windows,
+    "objects": objects.objects,
     "tape-order": tape_order,
     "large": resources.large,
 }
