@@ -139,6 +139,7 @@ class TapeDrawing:
         wraps: Wraps of the whole tape, at most 10,000.
         bands: Data bands that the wraps fill one after the other.
         passes: What is read, in reading order.
+        left_out: Further segments of the tape, which are not drawn.
         reported: The drive told where wraps end; else their sizes are assumed.
     """
 
@@ -147,6 +148,7 @@ class TapeDrawing:
     wraps: int = attrs.field(validator=[_count, attrs.validators.le(MOST_WRAPS)])
     bands: int = attrs.field(default=4, validator=[_count, attrs.validators.ge(1)])
     passes: tuple[TapePass, ...] = ()
+    left_out: int = attrs.field(default=0, validator=_count)
     reported: bool = False
 
     def __attrs_post_init__(self) -> None:

@@ -122,7 +122,7 @@ figcaption{color:var(--soft);font-size:.86rem;margin-bottom:.3rem}
 .tape svg{width:100%;display:block;background:var(--track);border-radius:6px}
 .band{fill:var(--ext);opacity:.35}
 .wraps{stroke:var(--soft);stroke-width:1px;opacity:.35}
-.pass{stroke:var(--k);stroke-width:8px;stroke-linecap:round}
+.pass{stroke:var(--k);stroke-width:6px;stroke-linecap:round}
 .reel{position:relative}
 .tape .dots{stroke-width:2.5px}
 .nr{position:absolute;transform:translate(-50%,-150%);font-size:.72rem;font-weight:600;
@@ -136,6 +136,7 @@ table{border-collapse:collapse;width:100%;font-size:.92rem}
 th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid var(--line);white-space:nowrap}
 thead th{color:var(--soft);font-weight:500;font-size:.82rem}
 td.num{text-align:right}
+td:last-child{white-space:normal;min-width:9rem}
 .orders{margin:0;padding:0;list-style:none}
 .order{display:grid;grid-template-columns:9rem minmax(0,1fr) 19rem;gap:.8rem;align-items:center;
 padding:.2rem 0}

@@ -107,6 +107,7 @@ def draw_tape(tape: TapeDrawing, number: int, colours: Mapping[int, str]) -> str
         f"Tape {visible(tape.name)}: {counted(len(tape.passes), 'stretch', 'stretches')} on"
         f" {counted(len(used), 'wrap')} of {tape.wraps:,}"
     )
+    said += f"; {tape.left_out:,} more are not drawn" if tape.left_out else ""
     ends = "wrap ends from the drive" if tape.reported else "wrap ends assumed"
     return (
         f'<figure class="tape"><figcaption>{escaped(said)}; {ends}. Even wraps run to the right,'
