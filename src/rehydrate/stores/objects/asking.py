@@ -15,9 +15,11 @@ from rehydrate.stores.objects.job import Asked, Progress, ThawJob
 from rehydrate.stores.objects.survey import Survey, at_once
 from rehydrate.values import StorePath
 
-__all__ = ["CAPACITY", "Asking", "ThawChoice"]
+__all__ = ["CAPACITY", "USUAL_OPTIONS", "Asking", "ThawChoice"]
 
 CAPACITY: Final = "thaw.capacity"
+USUAL_OPTIONS: Final = ThawOptions(days=3)
+"""Copies live a day longer than the slowest thaw takes, so that all ways fit."""
 _LONGEST: Final = 172_800  # seconds of the slowest thaw that any service names
 
 
@@ -39,7 +41,7 @@ class ThawChoice:
 
     speed: str
     job: Path
-    options: ThawOptions = attrs.field(factory=ThawOptions)
+    options: ThawOptions = USUAL_OPTIONS
     table: PriceTable = attrs.field(factory=parse_table)
     fallback: str | None = "standard"
     looks: tuple[float, float] | None = None

@@ -14,7 +14,7 @@ from rehydrate.media.prices import PriceTable, parse_table
 from rehydrate.media.tiers import ThawOptions
 from rehydrate.ports import Clock, SystemClock
 from rehydrate.stores.objects.archive import Archive, Stage
-from rehydrate.stores.objects.asking import Asking, ThawChoice
+from rehydrate.stores.objects.asking import USUAL_OPTIONS, Asking, ThawChoice
 from rehydrate.stores.objects.quote import ThawQuote, plans_of, quote_of
 from rehydrate.stores.objects.store import ObjectStore
 from rehydrate.stores.objects.survey import Survey
@@ -99,7 +99,7 @@ class ThawingStore:
             paths: The objects that a restore needs, in the order of reading.
             speed: Way of the thaw.
             table: Prices; the built-in table by default.
-            options: Days, rates and limits.
+            options: Days, rates and limits; copies for three days and no limit by default.
 
         Raises:
             LimitError: It costs more than the options allow.
@@ -114,7 +114,7 @@ class ThawingStore:
         for state in frozen:
             sizes.setdefault(state.tier, []).append(state.size)
         prices = table or parse_table()
-        plans = plans_of(sizes, speed, prices, options or ThawOptions())
+        plans = plans_of(sizes, speed, prices, options or USUAL_OPTIONS)
         return quote_of(
             plans,
             speed=speed,

@@ -133,7 +133,7 @@ def store_of(
 ) -> ThawingStore:
     choice = None if job is None else ThawChoice(speed=speed, job=job)
     if choice is not None:
-        choice = attrs.evolve(choice, **more)
+        choice = attrs.evolve(choice, **{"options": ThawOptions(), **more})
     return ThawingStore(ObjectStore(service), service, choice=choice, clock=service.clock)
 
 
