@@ -101,7 +101,7 @@ def _planned(
     if len(groups) != 1 or others:
         raise RequestError("a plan needs stubs of exactly one store", code="plan.stores")
     ((owner, indexes),) = groups.items()
-    found = store_of(owner, store, indexes, outcome)
+    found = store_of(owner, store, indexes, outcome, taken.stubs)
     if found is None:
         raise outcome.first_error or StoreError("the store of these stubs was not given")
     files = SystemFiles()

@@ -32,6 +32,7 @@ from rehydrate.errors import (
     UnsafeTargetError,
 )
 from rehydrate.formats.detect import StubOwner, format_of
+from rehydrate.formats.walk import Limits
 from rehydrate.plan.read_plan import ReadPlan
 from rehydrate.ports import SystemClock, SystemFiles
 from rehydrate.protocols import BackupStore, RestoreObserver
@@ -97,7 +98,7 @@ def restore_files(
     clock, files = SystemClock(), SystemFiles()
     for owner, members in groups.items():
         indexes = outcome.alive(members)
-        found = store_of(owner, store, indexes, outcome)
+        found = store_of(owner, store, indexes, outcome, taken.stubs)
         if found is None:
             continue
         session = Session(StoreCalls(found), options, calls, executor, clock)
@@ -158,9 +159,21 @@ def _refuse_unsafe(taken: Requests, outcome: Outcome, options: RestoreOptions) -
 
 
 def store_of(
-    owner: StubOwner, stores: Stores, indexes: Sequence[int], outcome: Outcome
+    owner: StubOwner,
+    stores: Stores,
+    indexes: Sequence[int],
+    outcome: Outcome,
+    stubs: Sequence[bytes],
 ) -> BackupStore | None:
-    """Return the store that stubs belong to; without one their requests are decided."""
+    """Return the store that stubs belong to; without one their requests are decided.
+
+    Args:
+        owner: Format and store that the stubs name.
+        stores: What the caller gave.
+        indexes: Requests of these stubs.
+        outcome: Where requests are decided.
+        stubs: Stub of every request of the call.
+    """
     wanted = owner.store_id
     if isinstance(stores, Mapping):
         found: BackupStore | None = stores.get(wanted)
@@ -172,6 +185,10 @@ def store_of(
         if declared is not None and declared != wanted:
             found = None
     if found is None:
+        # Where the stub is damaged, so may be the identity that it names.
+        table = format_of(owner).decode_stubs([stubs[index] for index in indexes], Limits())
+        for position, fault in table.errors.items():
+            _fail_rest([indexes[position]], outcome, fault)
         error = StoreError(
             f"the stub belongs to store {wanted}; given: {known}", code="store.other"
         )

@@ -8,9 +8,11 @@ from uuid import UUID
 import numpy as np
 import pytest
 
+from rehydrate.engine.restore import restore_files
 from rehydrate.errors import DDP_E_PATH_NOT_FOUND, ContainerNotFoundError
 from rehydrate.requests import Recall, RestoreRequest
 from rehydrate.results import FileStatus, RestoreEvent, RoundStarted
+from rehydrate.staging.root import TargetRoot
 from tests.unit.engine.windows_jobs import (
     OLD,
     Backwards,
@@ -229,6 +231,19 @@ def test_two_stores_in_one_job(tmp_path: Path) -> None:
     assert not restore(files, together, tmp_path / "together").failed()
     done = restore(files, {second.guid: Lists.of(second)}, tmp_path / "half")
     assert done.failed() == {"one": "store.other", "three": "store.other"}
+
+
+def test_damaged_identity_is_told_as_damage_of_the_stub(tmp_path: Path) -> None:
+    store = WindowsStore()
+    file = store.add_file(b"x" * 50_000)
+    stub = bytearray(file.stub)
+    stub[0x21] ^= 1  # in the GUID of format 1.2
+    memory = Lists.of(store)
+    with TargetRoot(tmp_path) as root:
+        report = restore_files([RestoreRequest(bytes(stub), "one")], {store.guid: memory}, root)
+    (failed,) = report.failures
+    assert failed.error is not None
+    assert failed.error.code == "stub.crc"
 
 
 @STORES
