@@ -188,7 +188,7 @@ def test_all_that_fits_is_asked_for_at_once_and_looked_at_ever_more_rarely(
         waits.append(wait)
         clock.now += int(wait) + 1
     assert service.asked_for == "abc"
-    assert waits[0] == 600
+    assert waits[:2] == [600, 900]
     assert waits == sorted(waits)
     assert max(waits) <= 1800
     assert len(service.looks) == len(waits)
@@ -287,6 +287,18 @@ def test_expired_copy_is_thawed_again_and_paid_again(
     assert preview(store, "a") is None
 
 
+def test_copy_that_expired_unread_is_thawed_again(
+    service: FakeService, clock: FakeClock, job: Path
+) -> None:
+    service.objects = {"a": Frozen(GB)}
+    store = store_of(service, job)
+    preview(store, "a")
+    clock.now += 5 * HOUR
+    assert preview(store, "a") is None
+    clock.now += 2 * DAY
+    assert preview(store, "a") is not None
+
+
 def test_copy_that_vanished_before_its_time_is_thawed_again(
     service: FakeService, clock: FakeClock, job: Path
 ) -> None:
@@ -342,6 +354,16 @@ def test_full_service_is_asked_for_the_cheaper_way(
     strict = store_of(service, job.with_name("strict"), "expedited", fallback=None)
     service.objects["a"] = Frozen(GB)
     assert refused(strict, "a").code == "thaw.capacity"
+
+
+def test_cheaper_way_is_not_taken_where_the_service_denies(
+    service: FakeService, clock: FakeClock, job: Path
+) -> None:
+    denied = StoreReadError("no", code="object.denied", retryable=False)
+    service.refuse = lambda _key, speed: denied if speed == "expedited" else None
+    service.objects = {"a": Frozen(GB)}
+    assert refused(store_of(service, job, "expedited"), "a").code == "thaw.refused"
+    assert service.asked == []
 
 
 def test_throttled_requests_are_made_again_and_given_up_at_last(
