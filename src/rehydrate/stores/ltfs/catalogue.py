@@ -158,9 +158,9 @@ def lay_out(pieces: Sequence[Piece], volumes: Mapping[str, LtfsVolume]) -> tuple
             raise _catalogue(f"wants bytes behind the end of {piece.file!r} on {piece.volume}")
         if piece.offset + length > MAX_OFFSET:
             raise _catalogue("names a range beyond 2**63 - 1")
-        visible = [*_without(visible, piece.offset, piece.offset + length)]
         if length:
-            visible.append((piece.offset, piece.offset + length, piece))
+            end = piece.offset + length
+            visible = [*_without(visible, piece.offset, end), (piece.offset, end, piece)]
     parts: list[Part] = []
     at = 0
     for start, end, piece in sorted(visible, key=lambda item: item[0]):

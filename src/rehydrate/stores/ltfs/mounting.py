@@ -1,6 +1,8 @@
 """Which volume is in the drive, and how another one gets there."""
 
+import logging
 from collections.abc import Sequence
+from typing import Final
 
 import attrs
 
@@ -19,6 +21,8 @@ from rehydrate.stores.tape.drive import (
 from rehydrate.stores.tape.stream import RecordStream
 
 __all__ = ["Drive"]
+
+_LOG: Final = logging.getLogger(__name__)
 
 
 @attrs.define(eq=False)
@@ -106,7 +110,11 @@ class Drive:
         if not isinstance(mounted.device, RecommendsOrder):
             return None
         mounted.stream.stop()
-        return mounted.device.recommended_order(stretches)
+        try:
+            return mounted.device.recommended_order(stretches)
+        except (StoreError, OSError) as error:
+            _LOG.warning("%s is ordered without its drive: %s", volume.name, error)
+            return None
 
     def close(self) -> None:
         """Give the drive back."""

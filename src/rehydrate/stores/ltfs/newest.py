@@ -20,6 +20,7 @@ from rehydrate.stores.ltfs.index import IndexParser
 from rehydrate.stores.ltfs.label import LARGEST_LABEL, LtfsLabel, parse_label, parse_vol1
 from rehydrate.stores.ltfs.table import Index
 from rehydrate.stores.tape.drive import TapeDrive
+from rehydrate.stores.tape.typed import typed
 
 __all__ = ["TapeLabels", "newest_index", "older_indexes", "read_index_at", "read_labels"]
 
@@ -59,6 +60,7 @@ def read_labels(drive: TapeDrive, *, both: bool = True) -> TapeLabels:
         CorruptMetadataError: With code ``"ltfs.label"``: no LTFS volume, or contradictions.
         StoreError: The drive cannot read them.
     """
+    drive = typed(drive)
     barcode, label = _labels_of(drive, 0)
     other = label.letters[label.partition == label.letters[0]]
     if both:
@@ -100,6 +102,7 @@ def newest_index(drive: TapeDrive, labels: TapeLabels, *, older: bool = False) -
             only, and ``older`` does not allow to go without them.
         StoreError: The drive can read neither partition.
     """
+    drive = typed(drive)
     found: list[Index] = []
     problem: RestoreError | None = None
     for letter in labels.label.letters:
@@ -160,6 +163,7 @@ def read_index_at(drive: TapeDrive, labels: TapeLabels, letter: str, block: int)
     """
     if letter not in labels.numbers:
         raise _pointer(f"the volume has no partition {letter!r}")
+    drive = typed(drive)
     drive.locate(labels.numbers[letter], block)
     parser = IndexParser()
     first = True

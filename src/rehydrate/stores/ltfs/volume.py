@@ -19,6 +19,7 @@ from rehydrate.stores.ltfs.label import LtfsLabel, parse_label
 from rehydrate.stores.ltfs.newest import TapeLabels, newest_index, read_labels
 from rehydrate.stores.ltfs.table import Index
 from rehydrate.stores.tape.drive import TapeDrive, TellsVolume, TellsWraps
+from rehydrate.stores.tape.typed import typed
 
 __all__ = ["READ_THROUGH", "LtfsVolume", "TapeExtent"]
 
@@ -134,8 +135,8 @@ class LtfsVolume:
         index = newest_index(drive, labels, older=older)
         written = {}
         for letter, number in labels.numbers.items():
-            drive.locate_end(number)
-            written[letter] = drive.position().block
+            typed(drive).locate_end(number)
+            written[letter] = typed(drive).position().block
         return cls(
             name=labels.barcode if name is None else name,
             label=labels.label,

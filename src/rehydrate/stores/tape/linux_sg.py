@@ -185,13 +185,16 @@ class SgDrive:
             stretches: What is wanted, sorted by partition and block.
         """
         what = "tell the limits of its order"
-        limits = self._command(rao.receive_command(_LIMITS_BYTES, limits=True), _LIMITS_BYTES, what)
-        if limits.sense is not None:
-            return None
+        order: list[int] = []
         try:
-            most = rao.decode_limits(limits.data).segments - 1
-            here, order = self.position(), list[int]()
-            for first in range(0, len(stretches), max(most, 1)):
+            page = self._command(
+                rao.receive_command(_LIMITS_BYTES, limits=True), _LIMITS_BYTES, what
+            )
+            most = 0 if page.sense else rao.decode_limits(page.data).segments - 1
+            if most < 1:  # one of them is the pinned begin
+                return None
+            here = self.position()
+            for first in range(0, len(stretches), most):
                 batch = stretches[first : first + most]
                 order += [first + number for number in self._ordered(here, batch)]
                 here = TapePosition(stretches[order[-1]].partition, stretches[order[-1]].last)

@@ -126,8 +126,8 @@ def test_every_file_of_the_container_volume_comes_back() -> None:
     library = Library({volume.name: partitions})
     paths = [StorePath(path) for path in facts]
     with LtfsStore([volume], library) as store:
-        for extent in store.order_containers_restore(paths):
-            path = paths[extent.index]
+        for step in store.order_containers_restore(paths):
+            path = paths[step.index]
             data = store.read_backup_file(path, 0, 1 << 30)
             assert hashlib.sha256(data).hexdigest() == facts[path]["sha256"], path
     (drive,) = library.drives
