@@ -86,7 +86,7 @@ def bound_of(segments: Segments, tape: Tape) -> float | None:
     order = logical_order(segments, np.arange(len(segments)))
     runs = merge(segments, order, tape.geometry, small=-1, large=-1, most=len(order))
     prices = Prices.of(tape.model, tape.geometry, tape, rewind=False)
-    table = prices.table(runs, slice(0, len(runs)), prices.begin, average=False)
+    table = prices.table(runs, slice(0, len(runs)), prices.begin, weight=0.0)
     return float(table[solve(table)].sum())
 
 

@@ -2,8 +2,8 @@
 
 Order changes the time of locates only, never that of reading. Within a volume the plan is made by
 assignment and patching where scipy is installed, else by nearest-next and exchange of stretches;
-it is kept only if it beats the logical sort under both cost models. If it does not, a plan on the
-mean of both price tables is tried; if that fails too, the logical sort stays. It stays as well
+it is kept only if it beats the logical sort under both cost models. If it does not, plans on means
+of both price tables are tried; if they fail too, the logical sort stays. It stays as well
 where the geometry is not known, or contradicts the segments, or they lie so close together that
 nothing can be won. The same columns always give the same order.
 """
@@ -37,6 +37,10 @@ SURELY_READ: Final = 0.1
 """Part of the break-even gap below which segments are never taken apart."""
 
 
+WEIGHTS: Final = (0.0, 0.5, 0.75)
+"""Weights of the regression in the price tables that are tried one after the other."""
+
+
 class Method(enum.StrEnum):
     """How runs are ordered within a volume."""
 
@@ -54,7 +58,7 @@ class Kept(enum.StrEnum):
     """Why a volume has the order that it has; the text is for people."""
 
     PLAN = "plan: quicker than the logical sort under both models"
-    AVERAGE = "plan on the mean of both models: quicker than the logical sort under each"
+    AVERAGE = "plan on a mean of both models: quicker than the logical sort under each"
     GUARD = "logical sort: no plan was quicker under both models"
     DENSE = "logical sort: the segments lie close together"
     SINGLE = "logical sort: all is read in one go"
@@ -337,22 +341,23 @@ class _Planner:
         if runs.mean_gap < self.options.dense * even:
             return same, Kept.DENSE, None
         bound = None
-        for average, kept in ((False, Kept.PLAN), (True, Kept.AVERAGE)):
-            sequence, floor = self._plan(runs, prices, average=average)
-            bound = bound if average or floor is None else floor + gaps_s
+        for weight in WEIGHTS:
+            sequence, floor = self._plan(runs, prices, weight=weight)
+            if weight == 0 and floor is not None:
+                bound = floor + gaps_s
             head, tail = runs.head.take(sequence), runs.tail.take(sequence)
             if prices.alternative("best", head, tail, gaps_s).wins(logical):
-                return sequence, kept, bound
+                return sequence, Kept.AVERAGE if weight else Kept.PLAN, bound
         return same, Kept.GUARD, bound
 
-    def _plan(self, runs: Runs, prices: Prices, *, average: bool) -> tuple[Ints, float | None]:
+    def _plan(self, runs: Runs, prices: Prices, *, weight: float) -> tuple[Ints, float | None]:
         """Order the runs window by window, each from where the one before ends."""
         count = len(runs)
         windows = -(-count // self.options.window)
         edges = [count * number // windows for number in range(windows + 1)]
         begin, parts, bound = prices.begin, [], None
         for first, end in itertools.pairwise(edges):
-            table = prices.table(runs, slice(first, end), begin, average=average)
+            table = prices.table(runs, slice(first, end), begin, weight=weight)
             tour, bound = self._tour(table)
             parts.append(tour[1:] - 1 + first)
             begin = runs.tail.take(parts[-1][-1:])

@@ -143,14 +143,14 @@ class Prices:
             sums[1] += float(self.regression.locate_seconds(before, after).sum())
         return Alternative(name, *sums)
 
-    def table(self, runs: Runs, part: slice, begin: Heads, *, average: bool) -> Floats:
+    def table(self, runs: Runs, part: slice, begin: Heads, *, weight: float) -> Floats:
         """Return the prices of all pairs; row and column 0 are the beginning and the end.
 
         Args:
             runs: Runs of the volume.
             part: Which of them.
             begin: Where the head is before.
-            average: The mean of both models instead of that of motion alone.
+            weight: Weight of the regression, 0 to 1; the rest is that of motion.
 
         Returns:
             Shape ``(n + 1, n + 1)``: row is where the head comes from, column where it goes.
@@ -162,9 +162,9 @@ class Prices:
         for rows in _blocks(count, max(TABLE_CELLS // count, 1)):
             before = tail.take(rows).column()
             table[rows] = self.motion.locate_seconds(before, head)
-            if average:
-                table[rows] += self.regression.locate_seconds(before, head)
-                table[rows] /= 2
+            if weight > 0:
+                table[rows] *= 1 - weight
+                table[rows] += weight * self.regression.locate_seconds(before, head)
         table[:, 0] = self.motion.rewind_seconds(tail.x) if self.rewind else 0.0
         np.fill_diagonal(table, FORBIDDEN)
         return table
