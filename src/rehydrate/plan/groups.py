@@ -16,6 +16,8 @@ COLOURS: Final = 12
 """Groups that can be told apart by colour."""
 NOTEWORTHY: Final = 0.05
 """Part of all bytes from which a file or directory gets a group of its own out of a larger one."""
+ONE_CHILD: Final = 2
+"""Edges of a directory with one entry."""
 SLASH: Final = b"/"
 
 
@@ -59,13 +61,15 @@ def group_files(names: Sequence[bytes], sizes: Ints) -> tuple[tuple[FileGroup, .
     long as there is room.
 
     Args:
-        names: Paths with slashes; any bytes.
+        names: Paths with slashes; any bytes but zeros, which no path has (with them, groups may
+            have the name of another directory).
         sizes: Bytes of each file.
 
     Returns:
         The groups by name, and the group of each file.
     """
-    order = sorted(range(len(names)), key=lambda index: names[index].split(SLASH))
+    # With the lowest byte for a slash, what is below a directory stands together.
+    order = sorted(range(len(names)), key=lambda index: names[index].replace(SLASH, b"\0"))
     ordered = [names[index] for index in order]
     weights = np.zeros(len(names) + 1)
     np.cumsum(sizes[np.array(order, np.int64)], out=weights[1:], dtype=np.float64)
@@ -96,14 +100,17 @@ def _divided(names: Sequence[bytes], weights: "np.typing.NDArray[np.float64]") -
     while waiting:
         _, _, node = heapq.heappop(waiting)
         room = COLOURS - len(waiting) - len(done)
-        children = _children(names, node)
-        if len(children) == 1:  # a file of that name, and one below it
+        depth, edges = _edges(names, node)
+        if len(edges) <= ONE_CHILD:
             done.append(node)
             continue
-        if len(children) > room:
-            least = NOTEWORTHY * float(weights[-1])
-            large = sorted(children, key=lambda child: -_weight(child, weights))[: room - 1]
-            children = [child for child in large if _weight(child, weights) >= least]
+        chosen = np.arange(len(edges) - 1)
+        if len(chosen) > room:
+            each = np.diff(weights[edges])
+            chosen = np.argsort(-each, kind="stable")[: room - 1]
+            chosen = np.sort(chosen[each[chosen] >= NOTEWORTHY * weights[-1]])
+        children = [_child(names, depth, edges[at], edges[at + 1]) for at in chosen.tolist()]
+        if len(children) < len(edges) - 1:
             done.append(_without(node, children))
         for child in children:
             serial += 1
@@ -114,25 +121,31 @@ def _divided(names: Sequence[bytes], weights: "np.typing.NDArray[np.float64]") -
     return done
 
 
-def _children(names: Sequence[bytes], node: _Node) -> list[_Node]:
-    """Return what lies directly below the deepest directory that holds all of a node."""
+def _edges(names: Sequence[bytes], node: _Node) -> tuple[int, list[int]]:
+    """Return how deep all of a node has one path, and where what is directly below begins; the end.
+
+    A file and what seems to be below it, which is no tree, count as one.
+    """
     ((first, end),) = node.ranges
     low, high = names[first].split(SLASH), names[end - 1].split(SLASH)
     depth = 0
     while depth < min(len(low), len(high)) - 1 and low[depth] == high[depth]:
         depth += 1
-    heads: list[tuple[int, bytes]] = []
+    edges = []
     before: list[bytes] | None = None
     for at in range(first, end):
         parts = names[at].split(SLASH, depth + 1)[: depth + 1]
         if parts != before:
-            heads.append((at, SLASH.join(parts)))
+            edges.append(at)
             before = parts
-    ends = [at for at, _ in heads[1:]] + [end]
-    return [
-        _Node(prefix + SLASH if stop - at > 1 else names[at], ((at, stop),))
-        for (at, prefix), stop in zip(heads, ends, strict=True)
-    ]
+    return depth, [*edges, end]
+
+
+def _child(names: Sequence[bytes], depth: int, first: int, end: int) -> _Node:
+    name = names[first]
+    if end - first > 1:
+        name = SLASH.join(name.split(SLASH)[: depth + 1]) + SLASH
+    return _Node(name, ((first, end),))
 
 
 def _without(node: _Node, children: Sequence[_Node]) -> _Node:

@@ -4,6 +4,7 @@ import base64
 import itertools
 import json
 import os
+import select
 import shutil
 import struct
 import subprocess
@@ -21,6 +22,9 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--disable-dev-shm-usage", "--remote-debugging-pipe",
 )  # fmt: skip
+
+PATIENCE = 60
+"""Seconds after which a silent browser is taken for dead."""
 
 
 def find_chromium() -> str | None:
@@ -72,6 +76,8 @@ class Tab:
 
     def _message(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
+            ready, _, _ = select.select([self._in], [], [], PATIENCE)
+            assert ready, "the browser says nothing any more"
             part = os.read(self._in, 1 << 20)
             assert part, "the browser is gone"
             self._rest += part
