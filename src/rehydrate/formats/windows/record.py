@@ -1,6 +1,7 @@
 """Chunk records: a checked header, and a payload that is plain or compressed."""
 
 import hashlib
+import struct
 from typing import Final
 
 import attrs
@@ -31,6 +32,10 @@ _HALF: Final = 16
 _NO_HALF: Final = bytes(_HALF)
 _SUM: Final = 8
 _COMPRESSION: Final = slice(0x20, 0x24)
+_DATA_HEADER: Final = struct.Struct("<4sBBHIIHH12xII32sQQ")
+"""A whole header of a data record: what :func:`parse_header` finds, and compression (R19)."""
+_USUAL: Final = (RECORD_MAGIC, 1, 3, 256 + 3)
+"""How every record of real bytes begins."""
 
 
 @attrs.frozen
@@ -132,6 +137,18 @@ class WindowsDecoder:
             ChunkMismatchError: It is another record, or its bytes do not pass a check.
             UnsupportedFormatError: A version or a compression method that is not known.
         """
+        if self._data and len(record) >= DATA_HEADER_SIZE:
+            fields = _DATA_HEADER.unpack_from(record)
+            compression, payload_crc, header_crc = fields[8], fields[11], fields[12]
+            wanted = (*_USUAL, local_id, len(record) - DATA_HEADER_SIZE, KIND_DATA, DATA_EXTENSION)
+            if (
+                fields[:8] == wanted
+                and fields[10] == digest
+                and header_crc == crc64(record[: DATA_HEADER_SIZE - _SUM])
+            ):
+                payload = _checked(record[DATA_HEADER_SIZE:], payload_crc)
+                return _chunk(payload, compression, logical_size, digest)
+        # Anything unusual is looked at field by field, to say what it is.
         header = parse_header(record)
         if header.kind != self._kind or header.header_size != self._header:
             raise ChunkMismatchError(
@@ -150,22 +167,21 @@ class WindowsDecoder:
             )
         if self._data:
             _same_digest(header.digest, digest, "record.digest")
-            return _chunk(header, record, logical_size, digest)
+            return _chunk(_payload(header, record), header.compression, logical_size, digest)
         return _map(header, record, logical_size, digest)
 
 
 def _chunk(
-    header: RecordHeader, record: memoryview, logical_size: int, digest: bytes
+    payload: memoryview, compression: int, logical_size: int, digest: bytes
 ) -> ReadableBuffer:
-    """Return the verified logical bytes of a data record."""
-    payload = _payload(header, record)
+    """Return the verified logical bytes of a data record's payload."""
     data: ReadableBuffer = payload
-    if header.stored_size != logical_size:
-        data = decompress(header.compression, payload, logical_size)
+    if len(payload) != logical_size:
+        data = decompress(compression, payload, logical_size)
     found = chunk_digest(data)
-    if found != digest and header.compression:
+    if found != digest and compression:
         # A fast decoder may be wrong without a word; the reference has the last one.
-        data = decompress_strictly(header.compression, payload, logical_size)
+        data = decompress_strictly(compression, payload, logical_size)
         found = chunk_digest(data)
     _same_digest(found, digest, "chunk.digest")
     return data
@@ -190,11 +206,14 @@ def _map(
 
 
 def _payload(header: RecordHeader, record: memoryview) -> memoryview:
-    payload = record[header.header_size : header.size]
+    return _checked(record[header.header_size : header.size], header.payload_crc)
+
+
+def _checked(payload: memoryview, expected: int) -> memoryview:
     found = crc64(payload)
-    if found != header.payload_crc:
+    if found != expected:
         raise ChunkMismatchError(
-            f"CRC-64 of a payload: expected 0x{header.payload_crc:016X}, found 0x{found:016X}",
+            f"CRC-64 of a payload: expected 0x{expected:016X}, found 0x{found:016X}",
             code="record.payload-crc",
         )
     return payload
@@ -226,7 +245,9 @@ def decode_copy(
         header = parse_header(record)
         if header.kind not in kinds or header.size > len(record):
             return None
-        decode = _chunk if kind == DATA else _map
-        return decode(header, record[: header.size], logical_size, digest)
+        whole = record[: header.size]
+        if kind != DATA:
+            return _map(header, whole, logical_size, digest)
+        return _chunk(_payload(header, whole), header.compression, logical_size, digest)
     except (CorruptMetadataError, ChunkMismatchError, UnsupportedFormatError):
         return None
