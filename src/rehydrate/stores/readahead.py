@@ -258,10 +258,8 @@ class ReadAhead:
         self._counters = attrs.evolve(self._counters, dropped=self._counters.dropped + dropped)
         begun, self._begun = self._begun, {}
         for (_, _, size), future in begun.items():
-            if future.cancel() or future.done():
-                self._held -= size
-            else:
-                future.add_done_callback(partial(self._forget, size))
+            future.cancel()
+            future.add_done_callback(partial(self._forget, size))
 
     def _forget(self, size: int, _: object) -> None:
         with self._lock:

@@ -111,7 +111,7 @@ def test_read_larger_than_the_budget_is_made_alone() -> None:
         previewed(ahead)
         assert ahead.read_backup_file(PATH, 0, 16) == DATA[:16]
         assert ahead.read_backup_file(PATH, 32, 16) == DATA[32:48]
-        assert ahead.counters.most_held == 16
+        assert (ahead.counters.most_held, ahead.counters.hits) == (16, 2)
 
 
 def test_reads_that_were_not_previewed_or_not_begun_are_made() -> None:

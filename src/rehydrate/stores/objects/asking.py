@@ -1,6 +1,7 @@
 """The requests of a thaw: what may be asked, what was, and what the job on disk says of it."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -75,6 +76,7 @@ class Asking:
         self.choice = choice
         self.job = ThawJob(choice.job, url)
         self._archive, self._survey, self._clock = archive, survey, clock
+        self._open = {path for path, asked in self.job if asked.progress is Progress.ASKED}
 
     def ask(self, paths: Sequence[StorePath]) -> dict[StorePath, StoreError | None]:
         """Ask for the thaw of those objects that are frozen.
@@ -105,6 +107,7 @@ class Asking:
             else:
                 changes[path] = attrs.evolve(entry, progress=Progress.REFUSED)
         self.job.put(changes)
+        self._open.update(path for path, problem in problems.items() if problem is None)
         return problems
 
     def renew(self, path: StorePath) -> None:
@@ -142,7 +145,7 @@ class Asking:
         return None
 
     def note_ready(self, path: StorePath, *, more: int = 0) -> None:
-        """Let the job say that an object can be read; written with the next wave.
+        """Let the job say that an object can be read; written with the next wave or the last object.
 
         Args:
             path: The object, asked for or not.
@@ -155,6 +158,10 @@ class Asking:
                 asked, progress=Progress.READY, expires_ns=expires, price=asked.price + more
             )
             self.job.note({path: changed})
+        self._open.discard(path)
+        if asked is not None and not self._open:
+            with suppress(StoreReadError):  # it would only say less than the service
+                self.job.write()
 
     def spent(self, without: Sequence[StorePath]) -> int:
         """Return the estimated price of what was asked for, millionths.

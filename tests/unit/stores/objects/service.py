@@ -25,7 +25,7 @@ __all__ = ["Answer", "Bucket", "FaultProxy", "missing_packages", "s3_server"]
 
 REGION: Final = "us-east-1"
 KEYS: Final[Mapping[str, str]] = {"access_key_id": "test", "secret_access_key": "test"}
-_PACKAGES: Final = ("moto", "flask", "obstore", "botocore")
+_PACKAGES: Final = ("moto", "flask", "obstore", "botocore", "boto3")
 _START_SECONDS: Final = 30.0
 _STATE: Final = "s3::keyrestore"
 

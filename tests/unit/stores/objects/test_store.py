@@ -22,6 +22,8 @@ from rehydrate.stores.objects.store import ObjectStore, versions_of
 from rehydrate.values import StorePath
 from tests.unit.stores.objects.service import Answer, Bucket, FaultProxy
 
+pytest.importorskip("obstore")
+
 DATA = bytes(range(256)) * 40
 HERE = StorePath("Data/1.c")
 

@@ -199,6 +199,22 @@ def test_all_that_fits_is_asked_for_at_once_and_looked_at_ever_more_rarely(
     assert store.size_of(StorePath("b")) == GB
 
 
+def test_job_says_in_the_end_that_all_is_ready(
+    service: FakeService, clock: FakeClock, job: Path
+) -> None:
+    service.objects = {name: Frozen(GB) for name in "ab"}
+    store = store_of(service, job)
+    ordered(store, "ab")
+    assert preview(store, "a") is not None
+    assert preview(store, "b") is not None
+    clock.now += 5 * HOUR
+    for name in "ab":
+        assert preview(store, name) is None
+    found = json.loads(job.read_text())["objects"]
+    assert [entry["progress"] for entry in found.values()] == ["ready", "ready"]
+    assert found["a"]["expires_ns"] == (clock.now - HOUR + DAY) * NS
+
+
 def test_asking_too_early_makes_no_request(
     service: FakeService, clock: FakeClock, job: Path
 ) -> None:
@@ -241,12 +257,10 @@ def test_copy_near_its_end_is_renewed(service: FakeService, clock: FakeClock, jo
     assert service.objects["a"].expires_at == clock.now + DAY
     assert preview(store, "a") is None  # has a day again
     assert service.asked_for == "aa"
-    service.objects["b"] = Frozen(GB)
-    assert preview(store, "b") is not None  # writes the job
     found = json.loads(job.read_text())["objects"]["a"]
     assert found["progress"] == "ready"
     assert found["price"] > spent
-    assert found["expires_ns"] == service.objects["a"].expires_at * NS
+    assert found["expires_ns"] == (clock.now + DAY) * NS
 
 
 def test_copy_is_not_renewed_beyond_the_limit_of_cost_or_without_a_price(

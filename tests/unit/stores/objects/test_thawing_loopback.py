@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,11 +45,11 @@ def freeze(bucket: Bucket, world: World, warm: Sequence[str] = ()) -> None:
         bucket.put(path, data, kind="GLACIER" if cold else "STANDARD")
 
 
-def thawing(bucket: Bucket, proxy: FaultProxy, job: Path | None, **more: object) -> ThawingStore:
+def thawing(bucket: Bucket, proxy: FaultProxy, job: Path | None, **more: Any) -> ThawingStore:
     access = bucket.access(proxy.url)
     choice = None
     if job is not None:
-        options = ThawOptions(**{"days": 2, **more})  # type: ignore[arg-type] # as the tests say
+        options = ThawOptions(**{"days": 2, **more})
         choice = ThawChoice(speed="standard", job=job, options=options, looks=(0.01, 0.02))
     archive = S3Archive(bucket.url, access)
     return ThawingStore(ObjectStore(bucket.url, access=access), archive, choice=choice)
