@@ -1,5 +1,8 @@
 """The store against a real server: ranges, versions, and every refusal as an error of its own."""
 
+import os
+import random
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,10 +13,12 @@ from rehydrate import (
     FileStatus,
     RequestError,
     RestoreOptions,
+    RestoreRequest,
     StoreReadError,
     TargetRoot,
     restore_files,
 )
+from rehydrate.catalogue.native import NativeCatalogue
 from rehydrate.conformance import World
 from rehydrate.errors import CorruptMetadataError
 from rehydrate.stores.objects.client import Access, Fetched, scheme_of
@@ -324,3 +329,23 @@ def test_two_first_reads_that_see_two_objects_are_told_apart() -> None:
     store = ObjectStore(Changing())
     store.read_backup_file(HERE, 0, 1)
     assert refusal(store).code == "object.changed"
+
+
+def test_whole_store_is_opened_and_restored_out_of_a_bucket(bucket: Bucket, tmp_path: Path) -> None:
+    source, made, out = tmp_path / "source", tmp_path / "store", tmp_path / "out"
+    source.mkdir()
+    out.mkdir()
+    (source / "file").write_bytes(random.Random(1).randbytes(300_000))
+    command = [sys.executable, "-m", "rehydrate.cli", "optimize", source, made]
+    subprocess.run(command, check=True, capture_output=True)
+    for path in made.rglob("*"):
+        if path.is_file():
+            bucket.put(path.relative_to(made).as_posix(), path.read_bytes())
+    catalogue = NativeCatalogue.over(opened(bucket), bucket.url)
+    requests = [
+        RestoreRequest(target=os.fsdecode(entry.path), stub=entry.stub)
+        for entry in catalogue.entries(1)
+    ]
+    with TargetRoot(out) as target:
+        restore_files(requests, opened(bucket), target).raise_for_failures()
+    assert (out / "file").read_bytes() == (source / "file").read_bytes()
