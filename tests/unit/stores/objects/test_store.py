@@ -336,8 +336,8 @@ def test_whole_store_is_opened_and_restored_out_of_a_bucket(bucket: Bucket, tmp_
     source.mkdir()
     out.mkdir()
     (source / "file").write_bytes(random.Random(1).randbytes(300_000))
-    command = [sys.executable, "-m", "rehydrate.cli", "optimize", source, made]
-    subprocess.run(command, check=True, capture_output=True)
+    program = [sys.executable, "-m", "rehydrate.cli"]
+    subprocess.run([*program, "optimize", str(source), str(made)], check=True, capture_output=True)
     for path in made.rglob("*"):
         if path.is_file():
             bucket.put(path.relative_to(made).as_posix(), path.read_bytes())
