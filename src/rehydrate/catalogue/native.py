@@ -8,7 +8,13 @@ from typing import Final, Self
 import numpy as np
 
 from rehydrate.catalogue.reading import StoreReader, read_exactly, read_whole
-from rehydrate.errors import CorruptMetadataError, FormatError, RequestError
+from rehydrate.errors import (
+    ContainerNotFoundError,
+    CorruptMetadataError,
+    FormatError,
+    RequestError,
+    StoreError,
+)
 from rehydrate.formats.native.catalogue import (
     Manifest,
     decode_manifest,
@@ -23,7 +29,14 @@ from rehydrate.formats.native.record import NativeDecoder
 from rehydrate.formats.walk import STREAM
 from rehydrate.protocols import CatalogueEntry, VersionInfo
 from rehydrate.stores.directory import DirectoryStore
-from rehydrate.stores.layout import VERSIONS_FOLDER, StoreConfiguration, read_configuration
+from rehydrate.stores.layout import (
+    CONFIGURATION_NAME,
+    LARGEST_CONFIGURATION,
+    VERSIONS_FOLDER,
+    StoreConfiguration,
+    parse_configuration,
+    read_configuration,
+)
 from rehydrate.values import StoreId, StorePath
 
 __all__ = ["NativeCatalogue"]
@@ -67,6 +80,27 @@ class NativeCatalogue:
         catalogue = cls(store, configuration)
         catalogue._owned = store
         return catalogue
+
+    @classmethod
+    def over(cls, store: StoreReader, name: str) -> Self:
+        """Look into a store that is no directory.
+
+        Args:
+            store: Reads its files.
+            name: What people call it, for messages.
+
+        Raises:
+            StoreError: There is no such store, or its configuration cannot be read.
+            FormatError: Its configuration is damaged or newer than this release.
+        """
+        try:
+            text = read_whole(store, StorePath(CONFIGURATION_NAME), LARGEST_CONFIGURATION)
+        except ContainerNotFoundError as error:
+            raise StoreError(
+                f"{name} is no rehydrate store: it has no {CONFIGURATION_NAME}",
+                code="store.unknown",
+            ) from error
+        return cls(store, parse_configuration(text, name))
 
     def close(self) -> None:
         """Close the directory if :meth:`open` opened it."""

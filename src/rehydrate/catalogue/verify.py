@@ -24,7 +24,7 @@ from rehydrate.formats.native.format import NATIVE
 from rehydrate.formats.native.layout import RECORD_SIZE
 from rehydrate.formats.walk import DATA, FILE, STREAM, Limits, StubTable
 
-__all__ = ["verify_store"]
+__all__ = ["verify_catalogue", "verify_store"]
 
 _MOST_JOBS: Final = 8
 _LIMITS: Final = Limits(chunk_size=16 << 20)
@@ -57,9 +57,27 @@ def verify_store(
         FormatError: Its configuration is damaged or newer than this release.
     """
     with NativeCatalogue.open(path) as catalogue:
-        return _Verification(catalogue).run(
-            read_data=read_data, jobs=jobs or min(os.cpu_count() or 1, _MOST_JOBS), tell=tell
-        )
+        return verify_catalogue(catalogue, read_data=read_data, jobs=jobs, tell=tell)
+
+
+def verify_catalogue(
+    catalogue: NativeCatalogue,
+    *,
+    read_data: bool = False,
+    jobs: int = 0,
+    tell: Callable[[int], None] = _nothing,
+) -> VerifyReport:
+    """Verify a store that is open; see :func:`verify_store`.
+
+    Args:
+        catalogue: The store.
+        read_data: Also read every record and verify its digest.
+        jobs: Threads for that; 0 = one for each processor, at most 8.
+        tell: Called with the number of bytes after each batch of records read.
+    """
+    return _Verification(catalogue).run(
+        read_data=read_data, jobs=jobs or min(os.cpu_count() or 1, _MOST_JOBS), tell=tell
+    )
 
 
 @attrs.frozen(eq=False)

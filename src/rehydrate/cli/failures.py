@@ -41,6 +41,8 @@ _BY_CODE: Final[Mapping[str, str]] = {
     "plan.corrupt": "make the plan anew with `rehydrate plan --save`",
     "store.other": "name the store that this version or stub belongs to (--store DIR for a Windows"
     " volume)",
+    "object.archived": "say --thaw TIER (as in --thaw standard) to have archived data thawed;"
+    " `rehydrate plan --thaw TIER` prices it",
     "store.unreadable": "see that you may read it",
     "store.exists": "name an empty directory",
 }

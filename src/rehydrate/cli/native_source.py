@@ -60,11 +60,13 @@ class NativeSource:
 
     Attributes:
         catalogue: The store.
-        path: Its directory.
+        path: Its directory or URL.
+        containers: What restores read from; ``None`` = what the catalogue reads from.
     """
 
     catalogue: NativeCatalogue
-    path: Path
+    path: Path | str
+    containers: BackupStore | None = None
     windows: bool = False
     problems: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
@@ -80,7 +82,7 @@ class NativeSource:
     def stores(self, version: int) -> Mapping[StoreId, BackupStore]:
         """Return the one store."""
         del version
-        return {self.catalogue.store_id: self.catalogue.store}
+        return {self.catalogue.store_id: self.containers or self.catalogue.store}
 
     def selection(self, version: int, wanted: Wanted) -> Selection:
         """Compile what is wanted."""

@@ -4,22 +4,27 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, TypeAlias
 
 from rehydrate.cli.declare import Argument, Option
-from rehydrate.cli.sizes import parse_size
+from rehydrate.cli.sizes import parse_amount, parse_size
 
 __all__ = [
     "AsJson",
+    "Endpoint",
     "Exclude",
     "FilesFrom",
     "Jobs",
+    "MaxCost",
     "Memory",
     "Null",
     "Out",
     "Partition",
     "Patterns",
+    "PriceTable",
     "Recall",
     "Source",
     "Store",
     "Stores",
+    "Thaw",
+    "ThawDays",
     "Version",
 ]
 
@@ -41,12 +46,13 @@ def _version(text: str) -> str:
     return text
 
 
-Store: TypeAlias = Annotated[Path, Argument("STORE", "Directory of the store.")]
+Store: TypeAlias = Annotated[str, Argument("STORE", "Directory of the store.")]
 Source: TypeAlias = Annotated[
-    Path,
+    str,
     Argument(
         "SOURCE",
-        "A store, or what holds a deduplicated Windows volume: an image of a disk or volume (raw,"
+        "A store: a directory, or objects (s3://BUCKET/PREFIX, gs://, az://, file://). Or what"
+        " holds a deduplicated Windows volume: an image of a disk or volume (raw,"
         " VHD, VHDX, E01, QCOW2, VMDK), a WindowsImageBackup folder, a folder copy or a mounted"
         " volume, a folder of backup streams.",
     ),
@@ -130,4 +136,52 @@ Memory: TypeAlias = Annotated[
 ]
 Out: TypeAlias = Annotated[
     Path, Option("--out", "-o", metavar="OUT", text="Directory to write into.", default=False)
+]
+Thaw: TypeAlias = Annotated[
+    str | None,
+    Option(
+        "--thaw",
+        metavar="TIER",
+        text="Of a store of objects: thaw archived ones this way (expedited, standard, bulk; what"
+        " the price table has). Without it nothing is thawed.",
+        default=False,
+    ),
+]
+MaxCost: TypeAlias = Annotated[
+    int | None,
+    Option(
+        "--max-cost",
+        metavar="AMOUNT",
+        convert=parse_amount,
+        text="Thaw nothing if all of it costs more, by the price table.",
+        default=False,
+    ),
+]
+ThawDays: TypeAlias = Annotated[
+    int | None,
+    Option(
+        "--thaw-days",
+        metavar="N",
+        least=1,
+        text="Days for which thawed copies are kept; 1 otherwise.",
+        default=False,
+    ),
+]
+PriceTable: TypeAlias = Annotated[
+    Path | None,
+    Option(
+        "--price-table",
+        metavar="FILE",
+        text="Prices and times of thaws, as JSON; list prices of the providers otherwise.",
+        default=False,
+    ),
+]
+Endpoint: TypeAlias = Annotated[
+    str | None,
+    Option(
+        "--endpoint",
+        metavar="URL",
+        text="Address of a service that is not the provider's own.",
+        default=False,
+    ),
 ]

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import attrs
 import numpy as np
@@ -11,15 +11,35 @@ import numpy as np
 from rehydrate.cli.chosen import Wanted
 from rehydrate.cli.output import Json, say, shown
 from rehydrate.engine.planning import SketchedPlan, plan_restore, sketch_restore
-from rehydrate.plan.estimates import seconds_at
+from rehydrate.plan.estimates import PlanEstimates, seconds_at
 from rehydrate.plan.page import PagePart, plan_page
 from rehydrate.protocols import BackupStore
 from rehydrate.requests import RestoreOptions, RestoreRequest
 from rehydrate.values import StoreId
 
-__all__ = ["PlanOutput", "estimates_record", "file_records", "made_plan", "write_page"]
+__all__ = ["Forecast", "PlanOutput", "estimates_record", "file_records", "made_plan", "write_page"]
 
 _FEW: Final = 5
+
+
+class Forecast(Protocol):
+    """Knows the media that a plan reads from."""
+
+    def stores(self, stores: Mapping[StoreId, BackupStore], /) -> Mapping[StoreId, BackupStore]:
+        """Return stores that give the order which the media want.
+
+        Args:
+            stores: The stores.
+        """
+        ...
+
+    def estimates(self, found: SketchedPlan, /) -> PlanEstimates | None:
+        """Tell what a plan takes, or None if nothing is known.
+
+        Args:
+            found: A plan that was made with :meth:`stores`.
+        """
+        ...
 
 
 @attrs.frozen(kw_only=True)
@@ -31,17 +51,19 @@ class PlanOutput:
         save: File to keep the plan in.
         html: File for a page about it.
         source: What the plan is made for, as the user named it.
+        forecast: Who knows the media; ``None`` = nobody.
     """
 
     as_json: bool = False
     save: Path | None = None
     html: Path | None = None
     source: str = ""
+    forecast: Forecast | None = None
 
     @property
     def sketched(self) -> bool:
         """Whether it is told what is read for which file."""
-        return self.as_json or self.html is not None
+        return self.as_json or self.html is not None or self.forecast is not None
 
 
 def made_plan(
@@ -58,6 +80,10 @@ def made_plan(
         output: How the plan is shown.
         options: Options of the restore.
     """
+    if output.forecast is not None:
+        ordered = output.forecast.stores(stores)
+        found = sketch_restore(requests, ordered, options=options)
+        return attrs.evolve(found, estimates=output.forecast.estimates(found))
     if output.sketched:
         return sketch_restore(requests, stores, options=options)
     return SketchedPlan(plan_restore(requests, stores, options=options))

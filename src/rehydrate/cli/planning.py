@@ -8,6 +8,7 @@ import attrs
 
 from rehydrate.cli.chosen import Wanted
 from rehydrate.cli.exit_codes import OK, SOME_FAILED
+from rehydrate.cli.forecast import say_estimates, say_first_files
 from rehydrate.cli.output import Json, document, say, shown, table, tell
 from rehydrate.cli.plan_output import (
     PlanOutput,
@@ -76,6 +77,9 @@ def show_plan(source: Source, wanted: Wanted, output: PlanOutput, *, memory: int
             f" {counted(plan.files, 'file')}"
         )
         say_plan(plan)
+        if found.estimates is not None:
+            say_estimates(found.estimates)
+            say_first_files(found)
         if output.save is not None:
             say(f"saved in {shown(str(output.save))}")
     write_page(output, {"": found}, wanted, entries=len(chosen.paths))

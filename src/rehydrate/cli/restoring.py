@@ -31,7 +31,7 @@ from rehydrate.results import FileStatus, RestoreReport
 from rehydrate.staging.paths import WORKSPACE_PREFIX, collision_key
 from rehydrate.staging.root import TargetRoot
 
-__all__ = ["restore_wanted", "what_is_wanted"]
+__all__ = ["job_beside", "restore_wanted", "what_is_wanted"]
 
 _WORDS: Final = {
     FileStatus.RESTORED: "restored",
@@ -76,6 +76,16 @@ def what_is_wanted(
             " --version"
         )
     return load_plan(plan)
+
+
+def job_beside(out: Path) -> Path:
+    """Return where the thaw job of a restore is kept: beside the target.
+
+    Args:
+        out: The target.
+    """
+    whole = out.resolve()
+    return whole.with_name(f"{whole.name or 'root'}.thaw.json")
 
 
 def restore_wanted(

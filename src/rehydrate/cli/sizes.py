@@ -3,10 +3,11 @@
 import re
 from typing import Final
 
-__all__ = ["counted", "duration", "moment", "parse_size", "size"]
+__all__ = ["counted", "duration", "moment", "parse_amount", "parse_size", "size"]
 
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _SIZE: Final = re.compile(r"(\d{1,18})(?:\.(\d{1,6}))?\s*([KMGTP]?)(?:I?B)?", re.IGNORECASE)
+_AMOUNT: Final = re.compile(r"(\d{1,12})(?:\.(\d{1,6}))?")
 _STEP: Final = 1024
 _TEN: Final = 10
 _MINUTE: Final = 60
@@ -32,6 +33,26 @@ def parse_size(text: str) -> int:
     whole, fraction, unit = found.groups()
     factor: int = _STEP ** " KMGTP".index(unit.upper() or " ")
     return int(whole) * factor + (int(fraction) * factor // 10 ** len(fraction) if fraction else 0)
+
+
+def parse_amount(text: str) -> int:
+    """Read an amount of money such as ``10`` or ``2.50``.
+
+    Args:
+        text: What was typed.
+
+    Returns:
+        Millionths of the unit.
+
+    Raises:
+        ValueError: It is no amount.
+    """
+    found = _AMOUNT.fullmatch(text.strip())
+    if found is None:
+        msg = f"{text!r} is no amount: write a number such as 10 or 2.50"
+        raise ValueError(msg)
+    whole, fraction = found.groups()
+    return int(whole) * 10**6 + int((fraction or "").ljust(6, "0"))
 
 
 def size(number: int) -> str:

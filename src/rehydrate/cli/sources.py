@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, Protocol
 
+import attrs
+
 from rehydrate.catalogue.selection import Selection
 from rehydrate.cli.chosen import Wanted
 from rehydrate.cli.output import Json, shown, tell
@@ -18,9 +20,13 @@ from rehydrate.values import StoreId
 __all__ = [
     "Batch",
     "Listed",
+    "RemoteOptions",
     "Selected",
     "Source",
     "is_native",
+    "is_url",
+    "local",
+    "may_be_native",
     "only_for_windows",
     "only_native",
     "opened",
@@ -29,6 +35,44 @@ __all__ = [
 
 _SYSTEM: Final = "system volume information"
 _BACKUP: Final = "windowsimagebackup"
+
+
+@attrs.frozen(kw_only=True)
+class RemoteOptions:
+    """How a store of objects is read.
+
+    Attributes:
+        endpoint: Address of the service; its own, or that of the environment, by default.
+        thaw: How archived objects are thawed; ``None`` = not at all.
+        max_cost: Most millionths of the currency of the price table.
+        days: Days for which thawed copies are kept.
+        prices: File with a price table; ``None`` = the built-in one.
+        job: File of the thaw job.
+        pricing: Nothing is read but what a plan needs, and nothing is thawed.
+    """
+
+    endpoint: str | None = None
+    thaw: str | None = None
+    max_cost: int | None = None
+    days: int | None = None
+    prices: Path | None = None
+    job: Path | None = None
+    pricing: bool = False
+
+    def only_for_objects(self) -> None:
+        """Refuse what was given, as the source is no store of objects."""
+        options = {
+            "--endpoint": self.endpoint,
+            "--thaw": self.thaw,
+            "--max-cost": self.max_cost,
+            "--thaw-days": self.days,
+            "--price-table": self.prices,
+        }
+        given = [name for name, value in options.items() if value is not None]
+        if given:
+            raise RequestError(
+                f"{' and '.join(given)}: only for stores of objects, such as s3://bucket/prefix"
+            )
 
 
 class Selected(Protocol):
@@ -179,22 +223,35 @@ class Source(Protocol):
 
 
 def opened(
-    path: Path, partition: str | None = None, stores: Sequence[Path] | None = None
+    place: Path | str,
+    partition: str | None = None,
+    stores: Sequence[Path] | None = None,
+    *,
+    remote: RemoteOptions | None = None,
 ) -> AbstractContextManager[Source]:
     """Open a source.
 
     Args:
-        path: A store, or what holds a Windows volume.
+        place: A store, its URL, or what holds a Windows volume.
         partition: Which partition or volume of it.
         stores: Where else chunk stores are.
+        remote: How a store of objects is read.
 
     Raises:
         StoreError: There is nothing that can be read.
         FormatError: It is damaged, or of a kind that is not supported.
         RequestError: It is not clear which partition is meant, or options are for others.
     """
-    if is_native(path) or not path.exists():
+    if may_be_native(place):
         only_for_windows({"--partition": partition, "--store": stores})
+    if is_url(place):
+        from rehydrate.cli.remote import opened_objects
+
+        return opened_objects(str(place), remote or RemoteOptions())
+    if remote is not None:
+        remote.only_for_objects()
+    path = Path(place)
+    if may_be_native(path):
         from rehydrate.cli.native_source import opened_store
 
         return opened_store(path)
@@ -221,6 +278,34 @@ def only_for_windows(options: Mapping[str, object]) -> None:
         raise RequestError(
             f"{' and '.join(given)}: only for Windows volumes, and this is a native store"
         )
+
+
+def is_url(place: Path | str) -> bool:
+    """Tell whether a store is named by a URL."""
+    return isinstance(place, str) and "://" in place
+
+
+def may_be_native(place: Path | str) -> bool:
+    """Tell whether a native store is meant: by a URL, by what is there, or because nothing is."""
+    return is_url(place) or is_native(Path(place)) or not Path(place).exists()
+
+
+def local(place: str, command: str) -> Path:
+    """Return the directory that is meant.
+
+    Args:
+        place: What was given.
+        command: What would be done with it, as in ``"optimize"``.
+
+    Raises:
+        RequestError: It is a URL.
+    """
+    if is_url(place):
+        raise RequestError(
+            f"`rehydrate {command}` takes directories only: copy {place} into one",
+            code="request.url",
+        )
+    return Path(place)
 
 
 def is_native(path: Path) -> bool:

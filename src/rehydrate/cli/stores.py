@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
@@ -10,14 +11,17 @@ import attrs
 import numpy as np
 
 from rehydrate.catalogue.native import NativeCatalogue
+from rehydrate.catalogue.reading import StoreReader
 from rehydrate.cli.output import Json
 from rehydrate.cli.records import version_record
 from rehydrate.errors import RequestError, RestoreError
 from rehydrate.protocols import VersionInfo
 from rehydrate.stores.layout import DATA_FOLDER, STREAM_FOLDER, StoreConfiguration
+from rehydrate.values import StorePath
 
-__all__ = ["StoreFacts", "opened_catalogue", "pick_version"]
+__all__ = ["StoreFacts", "opened_catalogue", "over_objects", "pick_version"]
 
+_REQUESTS: Final = 16
 _SEGMENTS_KEPT: Final = 256
 """Of at most 64 KiB each."""
 
@@ -57,6 +61,20 @@ def opened_catalogue(store: Path) -> Iterator[NativeCatalogue]:
         yield catalogue
 
 
+def over_objects(store: StoreReader, url: str) -> NativeCatalogue:
+    """Return the catalogue of a store of objects.
+
+    Args:
+        store: Reads the objects.
+        url: Its URL.
+
+    Raises:
+        StoreError: There is no such store, or it cannot be read.
+        FormatError: Its configuration is damaged or newer than this release.
+    """
+    return _RememberingCatalogue.over(store, url)
+
+
 def pick_version(catalogue: NativeCatalogue, number: int | str | None) -> int:
     """Return the version that is meant: the newest whole one, unless a number is given.
 
@@ -88,7 +106,7 @@ class StoreFacts:
     """What ``rehydrate info`` shows.
 
     Attributes:
-        path: Directory of the store.
+        path: Directory or URL of the store.
         configuration: What it was created with.
         versions: Number of versions.
         newest: The newest version.
@@ -98,7 +116,7 @@ class StoreFacts:
         stream_bytes: Their sizes together.
     """
 
-    path: Path
+    path: str
     configuration: StoreConfiguration
     versions: int
     newest: VersionInfo | None
@@ -108,12 +126,16 @@ class StoreFacts:
     stream_bytes: int
 
     @classmethod
-    def of(cls, catalogue: NativeCatalogue, path: Path) -> Self:
-        """Look at a store."""
+    def of(cls, catalogue: NativeCatalogue, path: Path | str) -> Self:
+        """Look at a store: its directory or, if it is named by a string, its objects."""
         versions = catalogue.versions()
-        data, stream = (_sizes(path / folder) for folder in (DATA_FOLDER, STREAM_FOLDER))
+        folders = (DATA_FOLDER, STREAM_FOLDER)
+        if isinstance(path, str):
+            data, stream = (object_sizes(catalogue, folder) for folder in folders)
+        else:
+            data, stream = (_sizes(path / folder) for folder in folders)
         return cls(
-            path=path.resolve(),
+            path=path if isinstance(path, str) else str(path.resolve()),
             configuration=catalogue.configuration,
             versions=len(versions),
             newest=versions[-1] if versions else None,
@@ -127,7 +149,7 @@ class StoreFacts:
         """Return the same for JSON."""
         newest = None if self.newest is None else version_record(self.newest)
         return {
-            "directory": str(self.path),
+            "directory": self.path,
             "configuration": self.configuration.as_mapping(),
             "versions": self.versions,
             "newest": newest,
@@ -136,6 +158,22 @@ class StoreFacts:
                 "Stream": {"count": self.stream_containers, "bytes": self.stream_bytes},
             },
         }
+
+
+def object_sizes(catalogue: NativeCatalogue, folder: str) -> list[int]:
+    """Return the sizes of the objects in a folder, by one request for each.
+
+    Args:
+        catalogue: The store.
+        folder: Name of the folder.
+
+    Raises:
+        StoreError: The service refused.
+    """
+    names = catalogue.store.list_containers(StorePath(folder))
+    paths = [StorePath(f"{folder}/{name}") for name in names]
+    with ThreadPoolExecutor(_REQUESTS) as pool:
+        return list(pool.map(catalogue.store.size_of, paths))
 
 
 def _sizes(folder: Path) -> list[int]:

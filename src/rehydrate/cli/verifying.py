@@ -7,20 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rehydrate.catalogue.damage import VerifyReport
-from rehydrate.catalogue.verify import verify_store
+from rehydrate.catalogue.native import NativeCatalogue
+from rehydrate.catalogue.verify import verify_catalogue
 from rehydrate.cli.exit_codes import OK, SOME_FAILED
 from rehydrate.cli.output import document, list_lines, say, shown, tell
 from rehydrate.cli.progress import progress_bar
+from rehydrate.cli.remote import opened_either
 from rehydrate.cli.sizes import counted, duration, size
-from rehydrate.cli.sources import is_native, only_for_windows
+from rehydrate.cli.sources import may_be_native, only_for_windows
+from rehydrate.cli.stores import StoreFacts
 from rehydrate.errors import RestoreError
-from rehydrate.stores.layout import DATA_FOLDER, STREAM_FOLDER
 
 __all__ = ["verify_and_show"]
 
 
 def verify_and_show(
-    source: Path,
+    source: str,
     version: str | None,
     partition: str | None,
     stores: Sequence[Path] | None,
@@ -43,21 +45,21 @@ def verify_and_show(
     Returns:
         The exit code.
     """
-    if is_native(source) or not source.exists():
+    if may_be_native(source):
         only_for_windows({"--version": version, "--partition": partition, "--store": stores})
         return _verify_store(source, read_data=read_data, jobs=jobs, as_json=as_json)
     from rehydrate.cli.volume_source import opened_volume
     from rehydrate.cli.volume_verifying import verify_and_show_volume
 
-    with opened_volume(source, partition, stores or ()) as volume:
+    with opened_volume(Path(source), partition, stores or ()) as volume:
         return verify_and_show_volume(
             volume, version, read_data=read_data, jobs=jobs, as_json=as_json
         )
 
 
-def _verify_store(store: Path, *, read_data: bool, jobs: int, as_json: bool) -> int:
+def _verify_store(store: str, *, read_data: bool, jobs: int, as_json: bool) -> int:
     started = time.monotonic()
-    with progress_bar() as bar:
+    with opened_either(store) as (catalogue, place), progress_bar() as bar:
         done = 0
 
         def advance(count: int) -> None:
@@ -67,11 +69,11 @@ def _verify_store(store: Path, *, read_data: bool, jobs: int, as_json: bool) -> 
                 bar.show("verifying", done)
 
         if bar is not None and read_data:
-            bar.total(_bytes_in(store))
-        report = verify_store(store, read_data=read_data, jobs=jobs, tell=advance)
+            bar.total(_bytes_in(catalogue, place))
+        report = verify_catalogue(catalogue, read_data=read_data, jobs=jobs, tell=advance)
     seconds = time.monotonic() - started
-    if report.damaged_records:
-        _remember(store, report)
+    if report.damaged_records and isinstance(place, Path):
+        _remember(place, report)
     if as_json:
         # Through text and back: the report promises plain values, and the types do not show it.
         plain = json.loads(json.dumps(report.as_record()))
@@ -97,12 +99,9 @@ def _remember(store: Path, report: VerifyReport) -> None:
         tell(f"rehydrate: the damage is not noted for the next optimize: {shown(str(error))}")
 
 
-def _bytes_in(store: Path) -> int:
-    total = 0
-    for folder in (DATA_FOLDER, STREAM_FOLDER):
-        if (store / folder).is_dir():
-            total += sum(entry.stat().st_size for entry in os.scandir(store / folder))
-    return total
+def _bytes_in(catalogue: NativeCatalogue, place: Path | str) -> int:
+    facts = StoreFacts.of(catalogue, place)
+    return facts.data_bytes + facts.stream_bytes
 
 
 def _say_report(report: VerifyReport, seconds: float) -> None:

@@ -20,11 +20,13 @@ __all__ = [
     "CONFIGURATION_NAME",
     "DATA_FOLDER",
     "INDEX_FOLDER",
+    "LARGEST_CONFIGURATION",
     "LOCK_NAME",
     "STREAM_FOLDER",
     "VERSIONS_FOLDER",
     "ChunkerSettings",
     "StoreConfiguration",
+    "parse_configuration",
     "read_configuration",
 ]
 
@@ -39,7 +41,7 @@ FORMAT_NAME: Final = "rehydrate-store"
 FORMAT_VERSION: Final = 1
 KNOWN_FEATURES: Final[Mapping[int, str]] = {}
 """Names of the feature bits that this release understands: none are defined yet."""
-_LARGEST_CONFIGURATION: Final = 64 << 10
+LARGEST_CONFIGURATION: Final = 64 << 10
 
 
 @attrs.frozen(kw_only=True)
@@ -219,18 +221,32 @@ def read_configuration(path: str | os.PathLike[str]) -> StoreConfiguration:
     root = Path(path)
     try:
         with (root / CONFIGURATION_NAME).open("rb") as stream:
-            text = stream.read(_LARGEST_CONFIGURATION)
+            text = stream.read(LARGEST_CONFIGURATION)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise _no_store(root) from error
     except OSError as error:
         raise StoreError(
             f"cannot read {root / CONFIGURATION_NAME}: {error.strerror}", code="store.unreadable"
         ) from error
+    return parse_configuration(text, os.fspath(path))
+
+
+def parse_configuration(text: bytes, name: str) -> StoreConfiguration:
+    """Parse the configuration of a store.
+
+    Args:
+        text: What its file holds.
+        name: The store, as people call it.
+
+    Raises:
+        FormatError: It is damaged, or of a newer release.
+    """
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise CorruptMetadataError(
-            f"{root / CONFIGURATION_NAME} is damaged; `rehydrate rebuild {root}` makes it again",
+            f"{name.rstrip('/')}/{CONFIGURATION_NAME} is damaged;"
+            f" `rehydrate rebuild {name}` makes it again",
             code="store.configuration",
         ) from error
     if not isinstance(found, dict):

@@ -1,6 +1,5 @@
 """``rehydrate clean``: what interrupted restores left in a target."""
 
-from pathlib import Path
 from typing import Annotated
 
 from rehydrate.cli.declare import Argument
@@ -13,7 +12,7 @@ __all__ = ["clean"]
 
 def clean(
     out: Annotated[
-        Path,
+        str,
         Argument("OUT", "Directory that was restored into."),
     ],
     *,
@@ -25,13 +24,15 @@ def clean(
 
     What a running restore holds is left alone.
     """
+    from rehydrate.cli.sources import local
     from rehydrate.errors import RequestError
     from rehydrate.staging.root import TargetRoot
     from rehydrate.staging.workspace import clean as remove_workspaces
 
-    if not out.is_dir():
+    place = local(out, "clean")
+    if not place.is_dir():
         raise RequestError(f"{out} is no directory: name one that was restored into")
-    with TargetRoot(out) as root:
+    with TargetRoot(place) as root:
         done = remove_workspaces(root)
     for name, reason in done.kept:
         tell(f"rehydrate: {shown(name)} stays: {shown(reason)}")

@@ -24,12 +24,13 @@ def export_stubs(
     """
     from rehydrate.catalogue.export import export_stubs as write_stubs
     from rehydrate.cli.chosen import Wanted, unmatched_of
-    from rehydrate.cli.sources import only_native
+    from rehydrate.cli.sources import local, only_native
     from rehydrate.cli.stores import opened_catalogue, pick_version
 
-    only_native(store, "its stubs are on the volume already")
+    place = local(store, "export-stubs")
+    only_native(place, "its stubs are on the volume already")
     wanted = Wanted.of(patterns, None, exclude, version, null=False)
-    with opened_catalogue(store) as catalogue:
+    with opened_catalogue(place) as catalogue:
         number = pick_version(catalogue, wanted.version)
         done = write_stubs(catalogue, number, out, selection=wanted.selection())
     unmatched = unmatched_of(wanted, done.unmatched)

@@ -27,9 +27,9 @@ def info(
 
     A Windows volume is walked for that, so that files, stubs and what they save can be counted.
     """
-    from rehydrate.cli.sources import is_native, only_for_windows
+    from rehydrate.cli.sources import may_be_native, only_for_windows
 
-    if is_native(source) or not source.exists():
+    if may_be_native(source):
         only_for_windows(
             {
                 "--version": version,
@@ -43,15 +43,16 @@ def info(
     from rehydrate.cli.volume_info import show_volume
     from rehydrate.cli.volume_source import opened_volume
 
-    with opened_volume(source, partition, stores or ()) as volume:
+    with opened_volume(Path(source), partition, stores or ()) as volume:
         return show_volume(volume, numbered(version), containers=containers, as_json=as_json)
 
 
-def _show_store(store: Path, *, as_json: bool) -> int:
-    from rehydrate.cli.stores import StoreFacts, opened_catalogue
+def _show_store(store: str, *, as_json: bool) -> int:
+    from rehydrate.cli.remote import opened_either
+    from rehydrate.cli.stores import StoreFacts
 
-    with opened_catalogue(store) as catalogue:
-        facts = StoreFacts.of(catalogue, store)
+    with opened_either(store) as (catalogue, place):
+        facts = StoreFacts.of(catalogue, place)
     if as_json:
         document("info", facts.as_record())
         return OK
@@ -59,7 +60,7 @@ def _show_store(store: Path, *, as_json: bool) -> int:
     chunker = config.chunker
     lines = {
         "store": str(config.store),
-        "directory": shown(str(facts.path)),
+        "directory": shown(facts.path),
         "versions": counted(facts.versions, "version")
         + (f", newest {newest.number} of {moment(newest.created_ns)}" if newest else ""),
         "Data": f"{counted(facts.data_containers, 'container')}, {size(facts.data_bytes)}",

@@ -1,6 +1,5 @@
 """``rehydrate optimize``: a source tree becomes the next version of a store."""
 
-from pathlib import Path
 from typing import Annotated
 
 from rehydrate.cli.declare import Argument
@@ -11,11 +10,11 @@ __all__ = ["optimize"]
 
 def optimize(
     source: Annotated[
-        Path,
+        str,
         Argument("SOURCE", "Directory to back up; it is not changed."),
     ],
     store: Annotated[
-        Path,
+        str,
         Argument("STORE", "Directory of the store; made if it is not there."),
     ],
     *,
@@ -27,8 +26,9 @@ def optimize(
     Only what the store does not have yet is written. After an interruption run it again: it goes
     on from the last checkpoint.
     """
-    from rehydrate.cli.sources import only_native
+    from rehydrate.cli.sources import local, only_native
     from rehydrate.cli.storing import store_tree
 
-    only_native(store, "Windows' chunk stores are only read; name a directory for a store of ours")
-    return store_tree(source, store, jobs=jobs, as_json=as_json)
+    tree, place = local(source, "optimize"), local(store, "optimize")
+    only_native(place, "Windows' chunk stores are only read; name a directory for a store of ours")
+    return store_tree(tree, place, jobs=jobs, as_json=as_json)

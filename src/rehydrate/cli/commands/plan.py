@@ -6,14 +6,19 @@ from typing import Annotated
 from rehydrate.cli.declare import Option
 from rehydrate.cli.parameters import (
     AsJson,
+    Endpoint,
     Exclude,
     FilesFrom,
+    MaxCost,
     Memory,
     Null,
     Partition,
     Patterns,
+    PriceTable,
     Source,
     Stores,
+    Thaw,
+    ThawDays,
     Version,
 )
 
@@ -45,6 +50,11 @@ def plan(
             default=False,
         ),
     ] = None,
+    thaw: Thaw = None,
+    max_cost: MaxCost = None,
+    thaw_days: ThawDays = None,
+    price_table: PriceTable = None,
+    endpoint: Endpoint = None,
     as_json: AsJson = False,
 ) -> int:  # fmt: skip
     """Show what a restore would read and write; reads no data.
@@ -53,11 +63,26 @@ def plan(
     of its chunk stores.
     """
     from rehydrate.cli.chosen import Wanted
+    from rehydrate.cli.forecast import forecast_of
     from rehydrate.cli.plan_output import PlanOutput
     from rehydrate.cli.planning import show_plan
-    from rehydrate.cli.sources import opened
+    from rehydrate.cli.sources import RemoteOptions, opened
 
     wanted = Wanted.of(patterns, files_from, exclude, version, null=null)
-    with opened(source, partition, stores) as found:
-        output = PlanOutput(as_json=as_json, save=save, html=html, source=str(source))
+    remote = RemoteOptions(
+        endpoint=endpoint,
+        thaw=thaw,
+        max_cost=max_cost,
+        days=thaw_days,
+        prices=price_table,
+        pricing=True,
+    )
+    with opened(source, partition, stores, remote=remote) as found:
+        output = PlanOutput(
+            as_json=as_json,
+            save=save,
+            html=html,
+            source=source,
+            forecast=forecast_of(source, remote),
+        )
         return show_plan(found, wanted, output, memory=memory)

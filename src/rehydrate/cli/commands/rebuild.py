@@ -13,11 +13,12 @@ def rebuild(store: Store, *, as_json: AsJson = False) -> int:
 
     Nothing but the containers is needed; what is there and right is kept.
     """
-    from rehydrate.cli.sources import only_native
+    from rehydrate.cli.sources import local, only_native
     from rehydrate.ingest.rebuild import rebuild_store
 
-    only_native(store, "its chunk store is Windows' own and is only read; see `rehydrate verify`")
-    done = rebuild_store(store)
+    place = local(store, "rebuild")
+    only_native(place, "its chunk store is Windows' own and is only read; see `rehydrate verify`")
+    done = rebuild_store(place)
     for number, reason in done.unreadable.items():
         tell(f"rehydrate: version {number} is lost: {shown(reason)}")
     for container in done.damaged_containers:

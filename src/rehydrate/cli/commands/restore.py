@@ -6,17 +6,22 @@ from typing import Annotated, Literal, TypeAlias
 from rehydrate.cli.declare import Option
 from rehydrate.cli.parameters import (
     AsJson,
+    Endpoint,
     Exclude,
     FilesFrom,
     Jobs,
+    MaxCost,
     Memory,
     Null,
     Out,
     Partition,
     Patterns,
+    PriceTable,
     Recall,
     Source,
     Stores,
+    Thaw,
+    ThawDays,
     Version,
 )
 
@@ -70,56 +75,63 @@ _WindowsMetadata: TypeAlias = Annotated[
         default=False,
     ),
 ]
+_ThawJob: TypeAlias = Annotated[
+    Path | None,
+    Option(
+        "--thaw-job",
+        metavar="FILE",
+        text="What was thawed already; the same file goes on with it. OUT.thaw.json otherwise.",
+        default=False,
+    ),
+]
 _DryRun: TypeAlias = Annotated[
     bool, Option("--dry-run", "-n", text="Show what would be read; write nothing.")
 ]
 
 
 def restore(
-    source: Source,
-    patterns: Patterns = None,
-    *,
-    out: Out,
-    files_from: FilesFrom = None,
-    null: Null = False,
-    exclude: Exclude = None,
-    version: Version = None,
-    partition: Partition = None,
-    stores: Stores = None,
-    overwrite: _Overwrite = "if-changed",
-    checksum: _Checksum = False,
-    links: _Links = "verbatim",
-    same_permissions: _SamePermissions = False,
-    sparse: _Sparse = False,
-    durability: _Durability = "batch",
-    windows_metadata: _WindowsMetadata = None,
-    recall: Recall = "refuse",
-    jobs: Jobs = 0,
-    memory: Memory = 256 << 20,
-    plan: _Plan = None,
-    dry_run: _DryRun = False,
-    as_json: AsJson = False,
-) -> int:
+    source: Source, patterns: Patterns = None, *, out: Out,
+    files_from: FilesFrom = None, null: Null = False, exclude: Exclude = None,
+    version: Version = None, partition: Partition = None, stores: Stores = None,
+    overwrite: _Overwrite = "if-changed", checksum: _Checksum = False, links: _Links = "verbatim",
+    same_permissions: _SamePermissions = False, sparse: _Sparse = False,
+    durability: _Durability = "batch", windows_metadata: _WindowsMetadata = None,
+    recall: Recall = "refuse", jobs: Jobs = 0, memory: Memory = 256 << 20, plan: _Plan = None,
+    thaw: Thaw = None, max_cost: MaxCost = None, thaw_days: ThawDays = None,
+    price_table: PriceTable = None, thaw_job: _ThawJob = None, endpoint: Endpoint = None,
+    dry_run: _DryRun = False, as_json: AsJson = False,
+) -> int:  # fmt: skip
     """Restore files from a store or a Windows volume.
 
     What stands at the target is replaced in one step or not at all. After an interruption run the
     same command again: what is right is skipped, what was verified is not read again.
     """
-    from rehydrate.cli.restoring import restore_wanted, what_is_wanted
-    from rehydrate.cli.sources import only_for_windows, opened
+    from rehydrate.cli.restoring import job_beside, restore_wanted, what_is_wanted
+    from rehydrate.cli.sources import RemoteOptions, only_for_windows, opened
     from rehydrate.requests import Durability, Links, Overwrite, RestoreOptions
     from rehydrate.requests import Recall as RecallPolicy
 
     wanted, made_before = what_is_wanted(
         patterns, files_from, exclude, version, null=null, plan=plan
     )
-    with opened(source, partition, stores) as found:
+    remote = RemoteOptions(
+        endpoint=endpoint,
+        thaw=thaw,
+        max_cost=max_cost,
+        days=thaw_days,
+        prices=price_table,
+        job=job_beside(out) if thaw_job is None else thaw_job,
+        pricing=dry_run,
+    )
+    with opened(source, partition, stores, remote=remote) as found:
         if not found.windows:
             only_for_windows({"--windows-metadata": windows_metadata})
         if dry_run:
+            from rehydrate.cli.forecast import forecast_of
             from rehydrate.cli.planning import PlanOutput, show_plan
 
-            return show_plan(found, wanted, PlanOutput(as_json=as_json), memory=memory)
+            output = PlanOutput(as_json=as_json, forecast=forecast_of(source, remote))
+            return show_plan(found, wanted, output, memory=memory)
         options = RestoreOptions(
             overwrite=Overwrite(overwrite),
             checksum=checksum,

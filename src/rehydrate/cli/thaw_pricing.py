@@ -1,0 +1,169 @@
+"""What a plan tells of archived objects: how many there are, what thawing them takes and costs."""
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.util import find_spec
+from typing import Final
+
+import attrs
+
+from rehydrate.cli.remote import access_of, table_of, thaw_options
+from rehydrate.cli.sizes import counted, size
+from rehydrate.cli.sources import RemoteOptions
+from rehydrate.engine.planning import SketchedPlan
+from rehydrate.errors import RequestError
+from rehydrate.media.prices import PriceTable
+from rehydrate.plan.estimates import PlanEstimates, PlannedMedium, Price
+from rehydrate.plan.read_plan import PlannedContainer
+from rehydrate.protocols import BackupStore
+from rehydrate.stores.objects.archive import Archive, ObjectState, S3Archive, Stage
+from rehydrate.stores.objects.client import scheme_of
+from rehydrate.stores.objects.quote import ThawQuote
+from rehydrate.stores.objects.store import ObjectStore
+from rehydrate.stores.objects.thawing import ThawingStore
+from rehydrate.values import StoreId
+
+__all__ = ["ThawForecast", "thaw_forecast"]
+
+_USUAL: Final = "standard"
+
+
+def thaw_forecast(url: str, options: RemoteOptions) -> "ThawForecast | None":
+    """Return who prices the thaws of a store, or None where there is nothing to thaw.
+
+    Args:
+        url: The store.
+        options: How it would be read.
+
+    Raises:
+        RequestError: Thawing was asked for, and objects of such a store are not thawed.
+        StoreReadError: Thawing was asked for, and the package botocore is missing.
+    """
+    unasked = scheme_of(url) != "s3" or find_spec("botocore") is None
+    if options.thaw is None and unasked:
+        return None
+    access = access_of(url, options.endpoint, os.environ)
+    return ThawForecast(_Remembering(S3Archive(url, access)), options)
+
+
+@attrs.frozen(eq=False)
+class _Remembering:
+    """Keeps what the service said of each object, so that it is asked once."""
+
+    archive: Archive
+    states: dict[str, ObjectState] = attrs.field(factory=dict)
+
+    def state(self, key: str, version: str | None, /) -> ObjectState:
+        """Ask, and keep the answer."""
+        found = self.states[key] = self.archive.state(key, version)
+        return found
+
+    def thaw(
+        self, key: str, version: str | None, state: ObjectState, /, *, speed: str, days: int
+    ) -> None:
+        """Refuse: a plan thaws nothing."""
+        del version, state, speed, days
+        raise RequestError(f"a plan does not thaw {key}")
+
+
+class ThawForecast:
+    """Implements :class:`~rehydrate.cli.plan_output.Forecast` for archived objects."""
+
+    def __init__(self, archive: _Remembering, options: RemoteOptions) -> None:
+        """Begin without knowledge.
+
+        Args:
+            archive: Knows the states of objects.
+            options: How they would be thawed.
+        """
+        self._archive, self._options = archive, options
+        self._store: ThawingStore | None = None
+
+    def stores(self, stores: Mapping[StoreId, BackupStore]) -> Mapping[StoreId, BackupStore]:
+        """Return the stores, so that they are asked for what is archived and put it last.
+
+        Args:
+            stores: The one store.
+        """
+        for owner, store in stores.items():
+            if isinstance(store, ObjectStore):
+                self._store = ThawingStore(store, self._archive)
+                return {**stores, owner: self._store}
+        return stores
+
+    def estimates(self, found: SketchedPlan) -> PlanEstimates | None:
+        """Price the thaw of the objects that the data round needs.
+
+        Args:
+            found: The plan.
+
+        Raises:
+            LimitError: It costs more than it may.
+            RequestError: The price table has no price for it.
+        """
+        if self._store is None:
+            return None
+        table, speed = table_of(self._options), self._options.thaw or _USUAL
+        containers = found.plan.round("data").by_container()
+        media = self._media(containers, table, speed)
+        quote = self._store.quote(
+            [container.path for container in containers],
+            speed=speed,
+            table=table,
+            options=thaw_options(self._options),
+        )
+        notes = tuple(_notes(quote, self._options))
+        if not quote.frozen:
+            return PlanEstimates(media=media, notes=notes)
+        return PlanEstimates(
+            media=media,
+            ready_seconds=max((medium.ready_seconds or 0.0 for medium in media), default=0.0),
+            total_seconds=float(quote.seconds),
+            price=Price(micros=quote.total, currency=quote.currency),
+            notes=notes,
+        )
+
+    def _media(
+        self, containers: tuple[PlannedContainer, ...], table: PriceTable, speed: str
+    ) -> tuple[PlannedMedium, ...]:
+        groups: dict[tuple[str, str], list[PlannedContainer]] = {}
+        for container in containers:
+            groups.setdefault(self._group(container), []).append(container)
+        media = []
+        for (name, tier), members in groups.items():
+            ready = None
+            if name == Stage.FROZEN:
+                with suppress(RequestError):  # the quote tells
+                    ready = float(table.offer(tier, speed).slow_s)
+            medium = PlannedMedium(
+                name=name,
+                kind=tier,
+                containers=len(members),
+                bytes_to_read=sum(member.bytes_to_read for member in members),
+                ready_seconds=ready,
+            )
+            media.append(medium)
+        return tuple(media)
+
+    def _group(self, container: PlannedContainer) -> tuple[str, str]:
+        state = self._archive.states.get(container.path)
+        return ("unknown", "") if state is None else (state.stage.value, state.tier)
+
+
+def _notes(quote: ThawQuote, options: RemoteOptions) -> list[str]:
+    if not quote.frozen:
+        return []
+    parts = (quote.requests, quote.retrieval, quote.kept)
+    requests, retrieval, kept = (Price(micros=part, currency=quote.currency) for part in parts)
+    objects = counted(quote.frozen, "object")
+    waves = counted(quote.waves, "wave")
+    notes = [
+        f"{objects} of {size(quote.frozen_bytes)} would be thawed whole, {quote.speed}, in {waves}",
+        f"requests {requests}, bytes {retrieval}, copies {kept}",
+    ]
+    if options.prices is None:
+        notes.append("prices are list prices that may have changed: see --price-table")
+    if options.thaw is None:
+        notes.append(f"nothing is thawed unless a restore is told to: --thaw {quote.speed}")
+    return notes
