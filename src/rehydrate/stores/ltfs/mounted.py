@@ -26,7 +26,7 @@ from rehydrate.stores.ltfs.table import Columns, Index, IndexHead, Kind
 from rehydrate.stores.ltfs.volume import LtfsVolume
 from rehydrate.stores.tape.drive import TapePosition, end_of_data, read_failed
 
-__all__ = ["Attributes", "MountedDrive", "mounted_volume"]
+__all__ = ["Attributes", "MountedDrive", "MountedFile", "mounted_volume"]
 
 _BLOCK_SIZE: Final = 512 << 10
 _MOST_BLOCK: Final = 1 << 47
@@ -47,8 +47,15 @@ class Attributes(Protocol):
 
 
 @attrs.frozen(order=True)
-class _Place:
-    """A file in the order of the tape; ``block`` may be moved behind the file before it."""
+class MountedFile:
+    """A file in the order of the tape.
+
+    Attributes:
+        partition: Number of its partition.
+        block: Its first block; it may have been moved behind the file before it.
+        path: Its path on the volume.
+        size: Its size in bytes.
+    """
 
     partition: int
     block: int
@@ -108,7 +115,7 @@ class MountedDrive:
         self,
         folder: Path,
         label: LtfsLabel,
-        places: tuple[_Place, ...],
+        places: tuple[MountedFile, ...],
         *,
         files: Files | None = None,
     ) -> None:
@@ -124,7 +131,7 @@ class MountedDrive:
         self._files: Files = SystemFiles() if files is None else files
         self._starts = [(place.partition, place.block) for place in places]
         self._at = TapePosition(0, 0)
-        self._open: tuple[_Place, int] | None = None
+        self._open: tuple[MountedFile, int] | None = None
 
     def locate(self, partition: int, block: int, /) -> None:
         """Go to a block; nothing moves before the read."""
@@ -170,7 +177,7 @@ class MountedDrive:
             self._files.close(self._open[1])
         self._open = None
 
-    def _read(self, place: _Place, offset: int) -> bytes:
+    def _read(self, place: MountedFile, offset: int) -> bytes:
         if self._open is None or self._open[0] != place:
             self.close()
             flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
@@ -200,7 +207,7 @@ def _text(read: Attributes, path: Path, name: str) -> str:
     return raw.decode("ascii", "replace").strip("\0 \n")
 
 
-def _places(folder: Path, read: Attributes) -> Iterator[_Place]:
+def _places(folder: Path, read: Attributes) -> Iterator[MountedFile]:
     """Walk all regular files that have bytes; links are not followed."""
     folders = [folder]
     while folders:
@@ -215,19 +222,19 @@ def _places(folder: Path, read: Attributes) -> Iterator[_Place]:
                     yield _place(read, path, relative, status.st_size)
 
 
-def _place(read: Attributes, path: Path, relative: str, size: int) -> _Place:
+def _place(read: Attributes, path: Path, relative: str, size: int) -> MountedFile:
     letter, block = _text(read, path, "partition"), _text(read, path, "startblock")
     valid = letter in _LETTERS and _DIGITS.fullmatch(block)
     if not valid or int(block) > _MOST_BLOCK:
         raise CorruptMetadataError(
             f"the file {relative!r} of the LTFS mount has no valid place", code="ltfs.attributes"
         )
-    return _Place(_LETTERS.index(letter), int(block), relative, size)
+    return MountedFile(_LETTERS.index(letter), int(block), relative, size)
 
 
-def _side_by_side(places: list[_Place], block_size: int) -> tuple[_Place, ...]:
+def _side_by_side(places: list[MountedFile], block_size: int) -> tuple[MountedFile, ...]:
     """Move files so that none overlaps the one before it."""
-    found: list[_Place] = []
+    found: list[MountedFile] = []
     for place in places:
         least = 0
         if found and found[-1].partition == place.partition:
@@ -236,7 +243,7 @@ def _side_by_side(places: list[_Place], block_size: int) -> tuple[_Place, ...]:
     return tuple(found)
 
 
-def _index(identity: uuid.UUID, places: tuple[_Place, ...]) -> Index:
+def _index(identity: uuid.UUID, places: tuple[MountedFile, ...]) -> Index:
     """Make the columns of an index that holds the files with their paths."""
     nodes: dict[str, int] = {"": 0}
     parent, kind, names, order = [0], [Kind.DIRECTORY], [b""], [-1]

@@ -5,12 +5,15 @@ ordered over all containers and volumes at once, by :mod:`rehydrate.media.orderi
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Final
 
 import attrs
 import numpy as np
 
+from rehydrate.media.geometry import Ints
 from rehydrate.media.ordering import OrderOptions, VolumeOrder, order_segments
 from rehydrate.media.pricing import Tape
 from rehydrate.media.segments import UNKNOWN, Segments
@@ -68,18 +71,75 @@ class TapeOrder:
     volumes: tuple[VolumeNeed, ...]
 
 
-@attrs.frozen
-class _Step:
-    """A range of a container that is read in one go; without a part it needs no tape."""
+@attrs.define(eq=False)
+class _Steps:
+    """Steps as columns, so that a million containers stay small; all are 8 bytes.
 
-    container: int
-    start: int
-    end: int
-    part: Part | None
+    A step is a range of a container that is read in one go; one without a volume needs no tape.
+    """
+
+    container: "array[int]" = attrs.field(factory=lambda: array("q"))
+    begin: "array[int]" = attrs.field(factory=lambda: array("q"))
+    end: "array[int]" = attrs.field(factory=lambda: array("q"))
+    volume: "array[int]" = attrs.field(factory=lambda: array("q"))
+    partition: "array[int]" = attrs.field(factory=lambda: array("q"))
+    first: "array[int]" = attrs.field(factory=lambda: array("q"))
+    count: "array[int]" = attrs.field(factory=lambda: array("q"))
+    wanted: "array[int]" = attrs.field(factory=lambda: array("q"))
+
+    def add(self, container: int, parts: Sequence[Part], numbers: Mapping[str, int]) -> None:
+        """Cut a container before each part on tape; the first step begins at 0, the last is endless.
+
+        Args:
+            container: Its number.
+            parts: Its parts.
+            numbers: Numbers of the volumes.
+        """
+        on_tape = [part for part in parts if part.extent is not None]
+        stride = -(-len(on_tape) // _MOST_STEPS) or 1
+        heads = on_tape[::stride]
+        edges = [0, *(part.start for part in heads[1:]), MAX_OFFSET]
+        for at, (begin, end) in enumerate(pairwise(edges)):
+            self.container.append(container)
+            self.begin.append(begin)
+            self.end.append(end)
+            group = on_tape[at * stride : (at + 1) * stride]
+            self.wanted.append(sum(part.end - part.start for part in group))
+            self._place(heads[at] if heads else None, numbers)
+
+    def _place(self, part: Part | None, numbers: Mapping[str, int]) -> None:
+        if part is None or part.extent is None or part.volume is None:
+            volume, partition, first, count = UNKNOWN, 0, UNKNOWN, 0
+        else:
+            extent, size = part.extent, part.volume.label.block_size
+            raw = extent.skip + part.first
+            volume, partition = numbers[part.volume.name], extent.partition
+            first = extent.block + raw // size
+            count = extent.block + (raw + part.end - part.start - 1) // size + 1 - first
+        self.volume.append(volume)
+        self.partition.append(partition)
+        self.first.append(first)
+        self.count.append(count)
+
+    def segments(self) -> Segments:
+        """Return what is to be ordered."""
+        columns = (self.volume, self.partition, self.first, self.count)
+        return Segments(*(np.array(column, np.int64) for column in columns))
+
+    def stretch(self, step: int) -> Stretch:
+        """Return the place of a step as drives name it."""
+        first = self.first[step]
+        return Stretch(self.partition[step], first, first + self.count[step] - 1)
+
+    def extent(self, step: int) -> ContainerExtent:
+        """Return a step as the order callback answers it."""
+        begin = self.begin[step]
+        length = self.end[step] - begin
+        return ContainerExtent(index=self.container[step], offset=begin, length=length)
 
 
 def order_parts(
-    containers: Sequence[Sequence[Part]],
+    containers: Iterable[Sequence[Part]],
     volumes: Mapping[str, LtfsVolume],
     *,
     loaded: str | None = None,
@@ -98,75 +158,32 @@ def order_parts(
         recommends: Asks the drive where no geometry is known.
     """
     names = list(volumes)
-    steps = [step for number, parts in enumerate(containers) for step in _steps(number, parts)]
+    numbers = {name: number for number, name in enumerate(names)}
+    steps = _Steps()
+    for container, parts in enumerate(containers):
+        steps.add(container, parts, numbers)
     tapes = {
         number: _tape(volume, at if volume.name == loaded else None)
         for number, volume in enumerate(volumes.values())
     }
     chosen = attrs.evolve(
-        options or OrderOptions(), loaded=() if loaded is None else (names.index(loaded),)
+        options or OrderOptions(), loaded=() if loaded is None else (numbers[loaded],)
     )
-    ordering = order_segments(_segments(steps, names), tapes, chosen)
-    order = ordering.order.tolist()
+    ordering = order_segments(steps.segments(), tapes, chosen)
+    order = ordering.order
     needs = []
     for about in ordering.volumes:
-        taken = slice(about.first, about.first + about.count)
         if about.volume == UNKNOWN:
             continue
+        part = order[about.first : about.first + about.count]
         name, kept = names[about.volume], str(about.kept)
-        plain = math.isnan(about.locate_s)
-        if plain and name == loaded and recommends is not None:
-            advised = _advised(
-                volumes[name], [steps[number] for number in order[taken]], recommends
-            )
+        if math.isnan(about.locate_s) and name == loaded and recommends is not None:
+            advised = _advised(volumes[name], steps, part, recommends)
             if advised is not None:
-                order[taken] = [order[about.first + number] for number in advised]
+                part[:] = part[advised]
                 kept = "as the drive recommends"
-        needs.append(_need(name, [steps[number] for number in order[taken]], about, kept))
-    answer = (
-        ContainerExtent(index=step.container, offset=step.start, length=step.end - step.start)
-        for step in (steps[number] for number in order)
-    )
-    return TapeOrder(tuple(answer), tuple(needs))
-
-
-def _steps(container: int, parts: Sequence[Part]) -> list[_Step]:
-    """Cut a container before each part on tape; the first step begins at 0, the last is endless."""
-    on_tape = [part for part in parts if part.extent is not None]
-    stride = -(-len(on_tape) // _MOST_STEPS) or 1
-    heads: list[Part | None] = [*on_tape[::stride]] or [None]
-    edges = [0, *(part.start for part in heads[1:] if part is not None), MAX_OFFSET]
-    return [
-        _Step(container, edges[number], edges[number + 1], head)
-        for number, head in enumerate(heads)
-    ]
-
-
-def _stretch(step: _Step) -> Stretch:
-    part = step.part
-    if part is None or part.extent is None or part.volume is None:
-        return Stretch(0, UNKNOWN, UNKNOWN)
-    extent, size = part.extent, part.volume.label.block_size
-    raw = extent.skip + part.first
-    first = extent.block + raw // size
-    last = extent.block + (raw + part.end - part.start - 1) // size
-    return Stretch(extent.partition, first, last)
-
-
-def _segments(steps: Sequence[_Step], names: Sequence[str]) -> Segments:
-    stretches = [_stretch(step) for step in steps]
-    numbers = {name: number for number, name in enumerate(names)}
-    return Segments(
-        volume=np.array([_volume(step, numbers) for step in steps], np.int64),
-        partition=np.array([one.partition for one in stretches], np.int64),
-        start=np.array([one.first for one in stretches], np.int64),
-        length=np.array([one.last - one.first + 1 for one in stretches], np.int64),
-    )
-
-
-def _volume(step: _Step, numbers: Mapping[str, int]) -> int:
-    part = step.part
-    return UNKNOWN if part is None or part.volume is None else numbers[part.volume.name]
+        needs.append(_need(name, steps, part, about, kept))
+    return TapeOrder(tuple(steps.extent(step) for step in order), tuple(needs))
 
 
 def _tape(volume: LtfsVolume, at: TapePosition | None) -> Tape:
@@ -177,21 +194,20 @@ def _tape(volume: LtfsVolume, at: TapePosition | None) -> Tape:
 
 
 def _advised(
-    volume: LtfsVolume, steps: Sequence[_Step], recommends: Recommends
+    volume: LtfsVolume, steps: _Steps, part: Ints, recommends: Recommends
 ) -> Sequence[int] | None:
     """Ask the drive; what is no permutation is no advice."""
-    order = recommends(volume, [_stretch(step) for step in steps])
-    if order is None or sorted(order) != list(range(len(steps))):
+    order = recommends(volume, [steps.stretch(step) for step in part])
+    if order is None or sorted(order) != list(range(len(part))):
         return None
     return order
 
 
-def _need(name: str, steps: Sequence[_Step], about: VolumeOrder, kept: str) -> VolumeNeed:
-    wanted = [step.part for step in steps if step.part is not None]
+def _need(name: str, steps: _Steps, part: Ints, about: VolumeOrder, kept: str) -> VolumeNeed:
     return VolumeNeed(
         name=name,
-        containers=len({step.container for step in steps}),
-        wanted_bytes=sum(part.end - part.start for part in wanted),
+        containers=len(np.unique(np.frombuffer(steps.container, np.int64)[part])),
+        wanted_bytes=int(np.frombuffer(steps.wanted, np.int64)[part].sum()),
         locate_s=None if math.isnan(about.locate_s) else about.locate_s,
         read_s=None if math.isnan(about.read_s) else about.read_s,
         kept=kept,

@@ -23,6 +23,7 @@ from rehydrate.values import ContainerExtent, FileExtent, StorePath
 __all__ = ["AtHand", "LtfsStore"]
 
 _HOUR: Final = 3600.0
+_MOST_LAID: Final = 1024  # containers whose parts are kept between reads
 
 
 class LtfsStore:
@@ -99,7 +100,6 @@ class LtfsStore:
         Args:
             containers: The containers of the round.
         """
-        self._laid.clear()
         made = self._order(containers)
         self._drive.expect(made.volumes)
         return made.extents
@@ -210,14 +210,8 @@ class LtfsStore:
         return AtHand(self, frozenset(volumes))
 
     def _order(self, containers: Sequence[StorePath]) -> TapeOrder:
-        laid = []
-        for path in containers:
-            try:
-                laid.append(self._parts(path))
-            except StoreError:
-                laid.append(())
         return order_parts(
-            laid,
+            (self._placed(path) for path in containers),
             self._volumes,
             loaded=self._drive.loaded,
             at=self._drive.at,
@@ -225,9 +219,16 @@ class LtfsStore:
             recommends=self._drive.recommended,
         )
 
+    def _placed(self, path: StorePath) -> tuple[Part, ...]:
+        """Lay a container out for its order; there may be millions, so nothing is kept."""
+        found = self._lay(path)
+        return () if isinstance(found, StoreError) else found
+
     def _parts(self, path: StorePath) -> tuple[Part, ...]:
         found = self._laid.get(path)
         if found is None:
+            if len(self._laid) >= _MOST_LAID:
+                self._laid.clear()
             found = self._laid[path] = self._lay(path)
         if isinstance(found, StoreError):
             raise found
