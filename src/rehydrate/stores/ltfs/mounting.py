@@ -1,12 +1,14 @@
 """Which volume is in the drive, and how another one gets there."""
 
 import logging
+import math
 from collections.abc import Sequence
 from typing import Final
 
 import attrs
 
-from rehydrate.errors import RestoreError, StoreError, StoreReadError
+from rehydrate.errors import NotReadyError, RestoreError, StoreError, StoreReadError
+from rehydrate.ports import Clock
 from rehydrate.stores.ltfs.ordering import VolumeNeed
 from rehydrate.stores.ltfs.reading import ExtentReader
 from rehydrate.stores.ltfs.volume import LtfsVolume
@@ -36,14 +38,16 @@ class _Mounted:
 class Drive:
     """The one drive of a store: at most one volume in it, changed as reads need it."""
 
-    def __init__(self, mounts: MountsVolumes, ring_bytes: int) -> None:
+    def __init__(self, mounts: MountsVolumes, ring_bytes: int, clock: Clock) -> None:
         """Bind; nothing is mounted yet.
 
         Args:
             mounts: Puts volumes in.
             ring_bytes: Most bytes that are read ahead.
+            clock: Tells when a volume that comes later may be asked for again.
         """
-        self._mounts, self._ring_bytes = mounts, ring_bytes
+        self._mounts, self._ring_bytes, self._clock = mounts, ring_bytes, clock
+        self._later: dict[str, float] = {}
         self._mounted: _Mounted | None = None
         self._failed: dict[str, StoreError] = {}
         self._needs: tuple[VolumeNeed, ...] = ()
@@ -81,8 +85,7 @@ class Drive:
             return mounted.reader
         if volume.name in self._failed:
             raise self._failed[volume.name]
-        self.close()
-        device = self._mounts.mount(self._request(volume))
+        device = self._mount(volume)
         if device is None:
             raise self._fail(volume, StoreReadError(
                 f"the volume {volume.name} cannot be had", code="tape.refused", retryable=False
@@ -96,6 +99,19 @@ class Drive:
         stream = RecordStream(device, ring_bytes=self._ring_bytes)
         self._mounted = _Mounted(volume, device, stream, ExtentReader(volume, stream))
         return self._mounted.reader
+
+    def _mount(self, volume: LtfsVolume) -> TapeDrive | None:
+        """Ask for a volume; one that comes later is not asked for again before its time."""
+        left = self._later.get(volume.name, 0.0) - self._clock.monotonic()
+        if volume.name in self._later and left > 0:
+            raise NotReadyError(f"the volume {volume.name} comes later", retry_after=left)
+        self.close()
+        try:
+            return self._mounts.mount(self._request(volume))
+        except NotReadyError as error:
+            pause = error.retry_after if math.isfinite(error.retry_after) else 0.0
+            self._later[volume.name] = self._clock.monotonic() + pause
+            raise
 
     def recommended(self, volume: LtfsVolume, stretches: Sequence[Stretch]) -> Sequence[int] | None:
         """Ask the drive for its order; ``None`` where it has none, or another volume is in it.
@@ -137,7 +153,7 @@ class Drive:
             )  # fmt: skip
         return MountRequest(
             barcode=volume.name,
-            reason=f"{need.containers} containers with {need.wanted_bytes} bytes lie on it",
+            reason=f"containers wanted from it: {need.containers}, bytes: {need.wanted_bytes}",
             containers=need.containers,
             wanted_bytes=need.wanted_bytes,
             seconds=need.seconds,

@@ -12,6 +12,7 @@ from rehydrate.errors import (
     StoreReadError,
 )
 from rehydrate.media.ordering import OrderOptions
+from rehydrate.ports import Clock, SystemClock
 from rehydrate.stores.ltfs.catalogue import ContainerCatalogue, Part, WholeFiles, lay_out
 from rehydrate.stores.ltfs.mounting import Drive
 from rehydrate.stores.ltfs.ordering import TapeOrder, VolumeNeed, order_parts
@@ -49,6 +50,7 @@ class LtfsStore:
         catalogue: ContainerCatalogue | None = None,
         order: OrderOptions | None = None,
         ring_bytes: int = RING_BYTES,
+        clock: Clock | None = None,
     ) -> None:
         """Bind; nothing is mounted yet.
 
@@ -58,6 +60,7 @@ class LtfsStore:
             catalogue: Where containers are; the files of the volumes by default.
             order: Choices for the order of reading.
             ring_bytes: Most bytes that are read ahead.
+            clock: The clock; the real one by default.
 
         Raises:
             RequestError: With code ``"tape.volumes"`` if two volumes have the same name or the
@@ -70,7 +73,7 @@ class LtfsStore:
             raise RequestError(_twins(given), code="tape.volumes")
         self._catalogue = WholeFiles(given) if catalogue is None else catalogue
         self._options = order
-        self._drive = Drive(mounts, ring_bytes)
+        self._drive = Drive(mounts, ring_bytes, SystemClock() if clock is None else clock)
         self._laid: dict[StorePath, tuple[Part, ...] | StoreError] = {}
 
     def __enter__(self) -> Self:
@@ -123,7 +126,7 @@ class LtfsStore:
                 continue
             shift = part.first - part.start
             first = max(wanted[0].offset, part.start)
-            end = min(wanted[-1].end, part.end)
+            end = min(_first_stretch(wanted, part.volume), part.end)
             self._drive.reader(part.volume).announce(part.extent, first + shift, end + shift)
             return
 
@@ -317,6 +320,16 @@ class AtHand:
                 code="tape.not-at-hand",
                 container=path,
             )
+
+
+def _first_stretch(reads: Sequence[FileExtent], volume: LtfsVolume) -> int:
+    """Return the end of what is read in one go: all, unless gaps are located over."""
+    end = reads[0].end
+    for read in reads:
+        if volume.full_blocks and read.offset - end > volume.read_through:
+            break
+        end = read.end
+    return end
 
 
 def _between(parts: Sequence[Part], offset: int, end: int) -> Iterator[Part]:

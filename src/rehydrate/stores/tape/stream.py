@@ -113,6 +113,9 @@ class RecordStream:
             StoreError: The drive cannot go there.
         """
         run = self._run
+        if run is not None and run.broken:
+            self.begin(run.partition, block, wanted)
+            return
         if run is None:
             here = self._head
             if here is None:

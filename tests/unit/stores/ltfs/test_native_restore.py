@@ -186,6 +186,22 @@ def test_a_bad_record_costs_only_the_files_that_need_it(native: Native, tmp_path
         assert (tmp_path / "bad" / name).read_bytes() == native.expected[name]
 
 
+def test_a_container_that_ends_too_soon_costs_only_the_files_that_need_its_end(
+    native: Native, tmp_path: Path
+) -> None:
+    writer = VolumeWriter(block_size=4096)
+    cut = max(path for path in native.containers if path.startswith("Data/"))
+    for path, data in native.containers.items():
+        writer.add(path, data[: len(data) // 2] if path == cut else data)
+    library = Library({"TAPE01": writer.finish().partitions})
+    with LtfsStore([volume_of(writer)], library) as store:
+        report = restored(native, store, tmp_path)
+    assert 0 < len(failed(report)) <= 3
+    assert {result.error.code for result in report.failures if result.error} == {"store.short-read"}
+    for name in set(native.expected) - failed(report):
+        assert (tmp_path / name).read_bytes() == native.expected[name]
+
+
 def test_short_blocks_in_a_volume_said_to_be_even_cost_a_second_look(
     native: Native, tmp_path: Path
 ) -> None:

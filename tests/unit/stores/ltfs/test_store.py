@@ -83,6 +83,15 @@ class TestReading:
         assert [at.block for at in drive.locates[1:]] == [4, 8]
         assert store.read_backup_file(ONE, 0, 20_000) == DATA[ONE]
 
+    def test_what_is_asked_again_in_an_even_volume_is_counted_from_the_beginning(self) -> None:
+        made = VolumeWriter().add(ONE, DATA[ONE], sizes=(4096, 50)).finish()
+        even = attrs.evolve(volume(made), full_blocks=True, read_through=0)
+        store = LtfsStore([even], Library({"TAPE01": made.partitions}))
+        wanted = DATA[ONE][13_000:13_010]
+        assert store.read_backup_file(ONE, 13_000, 10) != wanted  # a digest would tell
+        assert store.read_backup_file(ONE, 13_000, 10) == wanted
+        assert store.read_backup_file(ONE, 13_100, 10) == DATA[ONE][13_100:13_110]
+
     def test_holes_are_zeros_and_need_no_tape(self) -> None:
         made = VolumeWriter()
         block = made.append("b", b"x" * 10)
@@ -156,6 +165,11 @@ class TestVolumes:
         store.close()
         assert library.drives[1].closed
 
+    def test_another_volume_with_the_same_barcode_is_told(self) -> None:
+        made, other = writer(1), VolumeWriter(number=2, barcode="TAPE01").finish()
+        store = LtfsStore([volume(made)], Library({"TAPE01": other.partitions}))
+        assert code_of(store, ONE) == "tape.wrong-volume"
+
     def test_a_copy_with_the_same_identity_and_another_barcode_is_told(self) -> None:
         made, copy = writer(1), writer(1)
         copy.barcode = "COPY01"
@@ -211,7 +225,7 @@ class TestVolumes:
         assert later.then == ()
         assert wanted.seconds is not None
         assert wanted.seconds > 0
-        assert "29000 bytes" in wanted.reason
+        assert "bytes: 29000" in wanted.reason
         assert [need.name for need in store.volumes_needed([ONE, THREE])] == ["TAPE02", "TAPE01"]
 
     def test_a_mount_without_an_order_says_so(self) -> None:
@@ -225,9 +239,26 @@ class TestVolumes:
         def later() -> None:
             raise NotReadyError("later", retry_after=5)
 
-        store = LtfsStore([volume(made)], Library({"TAPE01": later}))
-        with pytest.raises(NotReadyError):
-            store.preview_container_read(ONE, [FileExtent(0, 1)])
+        class Watch:
+            now = 10.0
+
+            def monotonic(self) -> float:
+                return self.now
+
+            def time_ns(self) -> int:
+                return 0
+
+            def sleep(self, seconds: float) -> None:
+                self.now += seconds
+
+        watch, library = Watch(), Library({"TAPE01": later})
+        store = LtfsStore([volume(made)], library, clock=watch)
+        for waited, asked in ((0, 1), (4, 1), (1, 2), (1, 2)):
+            watch.sleep(waited)
+            with pytest.raises(NotReadyError) as caught:
+                store.preview_container_read(ONE, [FileExtent(0, 1)])
+            assert 0 < caught.value.retry_after <= 5
+            assert len(library.names) == asked
 
     def test_what_is_at_hand(self) -> None:
         first, second = writer(1), VolumeWriter(2, "TAPE02").add("tail", b"tail").finish()

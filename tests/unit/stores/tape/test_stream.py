@@ -153,6 +153,16 @@ def test_a_run_that_was_given_up_is_not_continued() -> None:
     assert tape.locates[-1] == TapePosition(0, 3)
 
 
+def test_a_run_that_was_given_up_is_gone_around() -> None:
+    stream = RecordStream(drive(**{f"b{number}": 99 for number in range(3)}))
+    stream.begin(0, 0, 200)
+    for _ in range(3):
+        stream.take()
+    stream.skip_to(6, 10)
+    assert stream.take() == (6, RECORDS[6])
+    stream.stop()
+
+
 def test_a_drive_that_cannot_go_on_behind_a_lost_record_is_given_up() -> None:
     class Stuck(CountingDrive):
         def locate(self, partition: int, block: int, /) -> None:
