@@ -1,7 +1,8 @@
 """A backup store over LTFS volumes: containers in pieces on tapes, read in the order of the tapes."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import Final, Self
 
 from rehydrate.errors import (
@@ -334,8 +335,7 @@ def _first_stretch(reads: Sequence[FileExtent], volume: LtfsVolume) -> int:
 
 def _between(parts: Sequence[Part], offset: int, end: int) -> Iterator[Part]:
     """Return the parts that have bytes of a range."""
-    start: Callable[[Part], int] = lambda part: part.start  # noqa: E731
-    at = max(bisect_right(parts, offset, key=start) - 1, 0)
+    at = max(bisect_right(parts, offset, key=attrgetter("start")) - 1, 0)
     while at < len(parts) and parts[at].start < end:
         if parts[at].end > offset:
             yield parts[at]
