@@ -1,5 +1,6 @@
 """Who knows what a plan takes, and how that is shown as text."""
 
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -9,7 +10,9 @@ from rehydrate.cli.plan_output import Forecast
 from rehydrate.cli.sizes import counted, duration, size
 from rehydrate.cli.sources import RemoteOptions, is_url
 from rehydrate.engine.planning import SketchedPlan
+from rehydrate.errors import RequestError
 from rehydrate.plan.estimates import PlanEstimates, seconds_at
+from rehydrate.values import MAX_OFFSET
 
 __all__ = ["forecast_of", "say_estimates", "say_first_files"]
 
@@ -17,17 +20,29 @@ _MEDIA: Final = 40
 _FILES: Final = 20
 
 
-def forecast_of(source: str, remote: RemoteOptions) -> Forecast | None:
+def forecast_of(
+    source: str, remote: RemoteOptions, media: Path | None = None, at_hand: str | None = None
+) -> Forecast | None:
     """Return who knows about the media of a source, or None.
 
     Args:
         source: What is restored from.
         remote: How it is read, if it is a store of objects.
+        media: File that says where containers lie.
+        at_hand: Names of volumes that are at hand, with commas between.
 
     Raises:
-        RequestError: Thawing was asked for, and objects of such a store are not thawed.
+        RequestError: Options contradict each other, or thawing was asked for where objects are
+            not thawed.
+        CorruptMetadataError: The file is no media file.
         StoreReadError: Thawing was asked for, and a package is missing.
     """
+    if media is not None:
+        from rehydrate.cli.media_forecast import MediaForecast
+
+        return MediaForecast.open(media, at_hand)
+    if at_hand is not None:
+        raise RequestError("--at-hand: say with --media FILE what lies on which volume")
     if not is_url(source):
         return None
     from rehydrate.cli.thaw_pricing import thaw_forecast
@@ -90,11 +105,12 @@ def say_estimates(estimates: PlanEstimates) -> None:
         say(f"- {shown(note)}")
 
 
-def say_first_files(found: SketchedPlan) -> None:
+def say_first_files(found: SketchedPlan, ready: int | None) -> None:
     """Print when the first files are finished, if that is known.
 
     Args:
         found: The plan.
+        ready: Bytes that come from media at hand; only files that need no others are told.
     """
     sketch, estimates = found.sketch, found.estimates
     if sketch is None or estimates is None:
@@ -102,7 +118,10 @@ def say_first_files(found: SketchedPlan) -> None:
     seconds = seconds_at(found.plan, estimates, sketch.finish)
     if seconds is None:
         return
-    come = [index for index in np.argsort(sketch.finish).tolist() if sketch.finish[index] >= 0]
+    known = (sketch.finish >= 0) & (sketch.finish <= (MAX_OFFSET if ready is None else ready))
+    come = [index for index in np.argsort(sketch.finish, kind="stable").tolist() if known[index]]
+    if not come:
+        return
     rows = [["file", "size", "finished after"]]
     rows += [
         [shown(sketch.names[index]), size(int(sketch.sizes[index])), duration(seconds[index])]
@@ -110,7 +129,7 @@ def say_first_files(found: SketchedPlan) -> None:
     ]
     say()
     _say_table(rows, " rr")
-    left = len(sketch.names) - len(rows) + 1
+    left = len(come) - len(rows) + 1
     if left:
         say(f"... and {counted(left, 'more file')}; --json lists all")
 

@@ -13,6 +13,7 @@ from rehydrate.cli.output import Json, say, shown
 from rehydrate.engine.planning import SketchedPlan, plan_restore, sketch_restore
 from rehydrate.plan.estimates import PlanEstimates, seconds_at
 from rehydrate.plan.page import PagePart, plan_page
+from rehydrate.plan.read_plan import ReadPlan
 from rehydrate.protocols import BackupStore
 from rehydrate.requests import RestoreOptions, RestoreRequest
 from rehydrate.values import StoreId
@@ -31,6 +32,24 @@ class Forecast(Protocol):
         Args:
             stores: The stores.
         """
+        ...
+
+    @property
+    def looks_first(self) -> bool:
+        """Whether :meth:`learn` wants a plan before the one that is shown."""
+        ...
+
+    def learn(self, plan: ReadPlan, /) -> None:
+        """Find the order of what a plan needs.
+
+        Args:
+            plan: A plan that was made with :meth:`stores`.
+        """
+        ...
+
+    @property
+    def ready_bytes(self) -> int | None:
+        """Bytes of the data round that come first, from media at hand; ``None`` = all are."""
         ...
 
     def estimates(self, found: SketchedPlan, /) -> PlanEstimates | None:
@@ -61,6 +80,11 @@ class PlanOutput:
     forecast: Forecast | None = None
 
     @property
+    def ready_bytes(self) -> int | None:
+        """What comes from media at hand; ``None`` = nobody tells."""
+        return None if self.forecast is None else self.forecast.ready_bytes
+
+    @property
     def sketched(self) -> bool:
         """Whether it is told what is read for which file."""
         return self.as_json or self.html is not None or self.forecast is not None
@@ -81,7 +105,9 @@ def made_plan(
         options: Options of the restore.
     """
     if output.forecast is not None:
-        ordered = output.forecast.stores(stores)
+        ordered, requests = output.forecast.stores(stores), list(requests)
+        if output.forecast.looks_first:
+            output.forecast.learn(plan_restore(requests, ordered, options=options))
         found = sketch_restore(requests, ordered, options=options)
         return attrs.evolve(found, estimates=output.forecast.estimates(found))
     if output.sketched:
@@ -98,11 +124,12 @@ def estimates_record(found: SketchedPlan) -> Json:
     return None if found.estimates is None else found.estimates.as_record()
 
 
-def file_records(found: SketchedPlan) -> Iterator[Json]:
+def file_records(found: SketchedPlan, ready: int | None = None) -> Iterator[Json]:
     """Tell when each file is finished, in this order; those that miss a container come last.
 
     Args:
         found: The plan; where no data is read, there is nothing to tell.
+        ready: Bytes that come first, from media at hand.
 
     Yields:
         One object for each file.
@@ -114,7 +141,9 @@ def file_records(found: SketchedPlan) -> Iterator[Json]:
     order = np.lexsort((sketch.finish, sketch.finish < 0))
     for index in order.tolist():
         lost = bool(sketch.finish[index] < 0)
+        hand = {} if ready is None else {"at_hand": not lost and int(sketch.finish[index]) <= ready}
         yield {
+            **hand,
             "store": str(plan.store),
             "path": os.fsdecode(sketch.names[index]),
             "bytes": int(sketch.sizes[index]),

@@ -70,7 +70,7 @@ def show_plan(source: Source, wanted: Wanted, output: PlanOutput, *, memory: int
         output.save.write_text(json.dumps(whole) + "\n", encoding="utf-8")
     if output.as_json:
         content["estimates"] = estimates_record(found)
-        document(PLAN_NAME, content, rows=("files", file_records(found)))
+        document(PLAN_NAME, content, rows=("files", file_records(found, output.ready_bytes)))
     else:
         say(
             f"version {chosen.version}: {counted(len(chosen.paths), 'entry', 'entries')},"
@@ -79,7 +79,7 @@ def show_plan(source: Source, wanted: Wanted, output: PlanOutput, *, memory: int
         say_plan(plan)
         if found.estimates is not None:
             say_estimates(found.estimates)
-            say_first_files(found)
+            say_first_files(found, output.ready_bytes)
         if output.save is not None:
             say(f"saved in {shown(str(output.save))}")
     write_page(output, {"": found}, wanted, entries=len(chosen.paths))

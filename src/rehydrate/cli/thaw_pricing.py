@@ -15,7 +15,7 @@ from rehydrate.engine.planning import SketchedPlan
 from rehydrate.errors import RequestError
 from rehydrate.media.prices import PriceTable
 from rehydrate.plan.estimates import PlanEstimates, PlannedMedium, Price
-from rehydrate.plan.read_plan import PlannedContainer
+from rehydrate.plan.read_plan import PlannedContainer, ReadPlan
 from rehydrate.protocols import BackupStore
 from rehydrate.stores.objects.archive import Archive, ObjectState, S3Archive, Stage
 from rehydrate.stores.objects.client import scheme_of
@@ -91,6 +91,23 @@ class ThawForecast:
                 self._store = ThawingStore(store, self._archive)
                 return {**stores, owner: self._store}
         return stores
+
+    @property
+    def looks_first(self) -> bool:
+        """The order needs no plan."""
+        return False
+
+    def learn(self, plan: ReadPlan, /) -> None:
+        """Learn nothing.
+
+        Args:
+            plan: A plan.
+        """
+
+    @property
+    def ready_bytes(self) -> int | None:
+        """Nothing is told of what is at hand."""
+        return None
 
     def estimates(self, found: SketchedPlan) -> PlanEstimates | None:
         """Price the thaw of the objects that the data round needs.

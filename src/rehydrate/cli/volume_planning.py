@@ -9,6 +9,7 @@ from rehydrate.catalogue.windows import PLAIN_STORE
 from rehydrate.cli.chosen import Wanted
 from rehydrate.cli.exit_codes import OK, SOME_FAILED
 from rehydrate.cli.failures import line_of, record_of
+from rehydrate.cli.forecast import say_estimates
 from rehydrate.cli.output import Json, document, say, tell
 from rehydrate.cli.plan_output import (
     PlanOutput,
@@ -179,3 +180,5 @@ def _say(chosen: Selected, parts: _Parts, planned: Sequence[_Planned]) -> None:
             say()
             say(f"store {each.store}: {counted(each.plan.plan.files, 'deduplicated file')}")
             say_plan(each.plan.plan, below=f"{store_folder(each.store)}/")
+            if each.plan.estimates is not None:
+                say_estimates(each.plan.estimates)

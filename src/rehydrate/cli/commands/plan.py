@@ -1,7 +1,7 @@
 """``rehydrate plan``: what a restore would need."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from rehydrate.cli.declare import Option
 from rehydrate.cli.parameters import (
@@ -24,38 +24,49 @@ from rehydrate.cli.parameters import (
 
 __all__ = ["plan"]
 
+_Save: TypeAlias = Annotated[
+    Path | None,
+    Option(
+        "--save", metavar="FILE", text="Keep the plan for `restore --plan FILE`.", default=False
+    ),
+]
+_Html: TypeAlias = Annotated[
+    Path | None,
+    Option(
+        "--html",
+        metavar="FILE",
+        text="Write a page that shows the plan; it needs no network.",
+        default=False,
+    ),
+]
+_Media: TypeAlias = Annotated[
+    Path | None,
+    Option(
+        "--media",
+        metavar="FILE",
+        text="On which volumes containers lie, as JSON: tells mounts, times, and orders compared.",
+        default=False,
+    ),
+]
+_AtHand: TypeAlias = Annotated[
+    str | None,
+    Option(
+        "--at-hand",
+        metavar="NAMES",
+        text="Plan with these volumes of --media only; names with commas between.",
+        default=False,
+    ),
+]
+
 
 def plan(
-    source: Source,
-    patterns: Patterns = None,
-    *,
-    files_from: FilesFrom = None,
-    null: Null = False,
-    exclude: Exclude = None,
-    version: Version = None,
-    partition: Partition = None,
-    stores: Stores = None,
-    memory: Memory = 256 << 20,
-    save: Annotated[
-        Path | None,
-        Option(
-            "--save", metavar="FILE", text="Keep the plan for `restore --plan FILE`.",
-            default=False,
-        ),
-    ] = None,
-    html: Annotated[
-        Path | None,
-        Option(
-            "--html", metavar="FILE", text="Write a page that shows the plan; it needs no network.",
-            default=False,
-        ),
-    ] = None,
-    thaw: Thaw = None,
-    max_cost: MaxCost = None,
-    thaw_days: ThawDays = None,
-    price_table: PriceTable = None,
-    endpoint: Endpoint = None,
-    as_json: AsJson = False,
+    source: Source, patterns: Patterns = None, *,
+    files_from: FilesFrom = None, null: Null = False, exclude: Exclude = None,
+    version: Version = None, partition: Partition = None, stores: Stores = None,
+    memory: Memory = 256 << 20, save: _Save = None, html: _Html = None,
+    media: _Media = None, at_hand: _AtHand = None,
+    thaw: Thaw = None, max_cost: MaxCost = None, thaw_days: ThawDays = None,
+    price_table: PriceTable = None, endpoint: Endpoint = None, as_json: AsJson = False,
 ) -> int:  # fmt: skip
     """Show what a restore would read and write; reads no data.
 
@@ -83,6 +94,6 @@ def plan(
             save=save,
             html=html,
             source=source,
-            forecast=forecast_of(source, remote),
+            forecast=forecast_of(source, remote, media, at_hand),
         )
         return show_plan(found, wanted, output, memory=memory)

@@ -1,0 +1,175 @@
+"""Plans of what lies on tape, by the command: volumes, times, orders, what is at hand."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.stage import called
+
+DATA = "Data/00000001.00000001.rhc"
+TAPE = 17_000_000_000_000
+SIZE = 300_000
+FILES = 24
+
+
+@pytest.fixture(scope="module")
+def taped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with a store of files that do not compress."""
+    root = tmp_path_factory.mktemp("taped")
+    (root / "source").mkdir()
+    noise = random.Random(1)
+    for number in range(FILES):
+        (root / "source" / f"f{number:02}").write_bytes(noise.randbytes(SIZE))
+    assert called("optimize", root / "source", root / "store").code == 0
+    return root
+
+
+def volume(name: str = "A00001L9", **more: object) -> dict[str, object]:
+    return {"name": name, "generation": "LTO-9", **more}
+
+
+def media(path: Path, volumes: list[dict[str, object]], pieces: list[dict[str, object]]) -> Path:
+    content = {"format": "rehydrate-media", "version": 1, "volumes": volumes, "pieces": pieces}
+    path.write_text(json.dumps(content))
+    return path
+
+
+def scattered(names: list[str], count: int = FILES) -> list[dict[str, object]]:
+    """Return pieces of the one container, far from each other, in no order."""
+    places = random.Random(7)
+    pieces: list[dict[str, object]] = [
+        {
+            "container": DATA,
+            "offset": number * SIZE,
+            "length": SIZE,
+            "volume": names[number * len(names) // count],
+            "start": places.randrange(TAPE),
+        }
+        for number in range(count)
+    ]
+    del pieces[-1]["length"]
+    return pieces
+
+
+def plan(taped: Path, file: Path, *words: str | Path) -> dict[str, Any]:
+    done = called("plan", taped / "store", "--media", file, *words, "--json")
+    assert done.code == 0, done.err
+    return done.document
+
+
+def test_the_plan_reads_in_the_order_that_the_tape_wants(taped: Path, tmp_path: Path) -> None:
+    file = media(tmp_path / "m.json", [volume()], scattered(["A00001L9"]))
+    found = plan(taped, file)
+    estimates = found["estimates"]
+    (medium,) = estimates["media"]
+    assert (medium["name"], medium["kind"], medium["containers"]) == ("A00001L9", "LTO-9", 1)
+    orders = {order["name"]: order for order in estimates["orders"]}
+    assert orders["best"]["taken"]
+    assert orders["best"]["seconds"] < orders["logical"]["seconds"] < orders["as asked"]["seconds"]
+    assert medium["locate_seconds"] == pytest.approx(orders["best"]["seconds"])
+    extents = found["plan"]["rounds"][-1]["extents"]
+    assert medium["bytes_to_read"] == sum(extent["bytes_to_read"] for extent in extents)
+    offsets = [extent["offset"] for extent in extents]
+    assert len(offsets) == FILES
+    assert offsets != sorted(offsets)
+    finish = [row["finish_seconds"] for row in found["files"]]
+    assert finish == sorted(finish)
+    assert 0 < finish[0] < finish[-1] <= estimates["total_seconds"]
+
+
+def test_volumes_are_told_in_mount_order_as_text_and_as_page(taped: Path, tmp_path: Path) -> None:
+    names = ["A00001L9", "B00002L9", "C00003L9"]
+    rows = [volume(names[0]), volume(names[1]), volume(names[2], loaded=True)]
+    pieces = scattered(names)
+    pieces.append({"pattern": "Stream/*", "volume": "A00001L9"})
+    file = media(tmp_path / "m.json", rows, pieces)
+    page = tmp_path / "plan.html"
+    done = called("plan", taped / "store", "--media", file, "--html", page)
+    assert (done.code, done.err) == (0, "")
+    lines = [line.split()[0] for line in done.out.splitlines() if "LTO-9" in line]
+    assert lines == ["C00003L9", "A00001L9", "B00002L9"]
+    for text in (
+        "3 volumes needed, 3 mounts",
+        "stream maps come first and lie on A00001L9",
+        "wraps are assumed to be of native size",
+        "everything is read after",
+        "... and 4 more files; --json lists all",
+    ):
+        assert text in done.out
+    html = page.read_text("utf-8")
+    assert all(name in html for name in names)
+    ready = [medium["ready_seconds"] for medium in plan(taped, file)["estimates"]["media"]]
+    assert ready[0] == 0 < ready[1]
+
+
+def test_files_that_the_volumes_at_hand_complete_are_told(taped: Path, tmp_path: Path) -> None:
+    names = ["A00001L9", "B00002L9", "C00003L9"]
+    file = media(tmp_path / "m.json", [volume(name) for name in names], scattered(names))
+    found = plan(taped, file, "--at-hand", " B00002L9, ")
+    media_rows = found["estimates"]["media"]
+    assert media_rows[0]["name"] == "B00002L9"
+    assert ["NOT AT HAND" in row["note"] for row in media_rows] == [False, True, True]
+    here = {row["path"] for row in found["files"] if row["at_hand"]}
+    assert 0 < len(here) < FILES
+    # Files lie in the order of their names: those of one volume follow each other.
+    numbers = sorted(int(path[1:]) for path in here)
+    assert numbers == list(range(numbers[0], numbers[-1] + 1))
+    note = f"{len(here)} of {FILES} files with data from the volumes at hand; the others also need"
+    assert f"{note} A00001L9, C00003L9" in found["estimates"]["notes"]
+    text = called("plan", taped / "store", "--media", file, "--at-hand", "B00002L9").out
+    shown = {line.split()[0] for line in text.splitlines() if line.startswith("f")} - {"file"}
+    assert here == {name for name in shown if name[1:].isdigit()}
+    everything = plan(taped, file, "--at-hand", ",".join(names))
+    assert all(row["at_hand"] for row in everything["files"])
+    nothing = plan(taped, file, "--at-hand", "")
+    assert not any(row["at_hand"] for row in nothing["files"])
+
+
+def test_what_is_not_known_is_no_error(taped: Path, tmp_path: Path) -> None:
+    file = media(
+        tmp_path / "m.json",
+        [volume(generation="generic")],
+        [{"container": DATA, "length": 500_000, "volume": "A00001L9", "start": 0}],
+    )
+    found = plan(taped, file)["estimates"]
+    assert found["orders"] == []
+    assert found["media"][0]["locate_seconds"] is None
+    assert any("1 container on no volume of the media file" in note for note in found["notes"])
+    pattern = media(tmp_path / "p.json", [volume()], [{"pattern": "*", "volume": "A00001L9"}])
+    assert plan(taped, pattern)["estimates"]["media"][0]["name"] == "A00001L9"
+    nothing = media(tmp_path / "n.json", [volume()], [])
+    assert plan(taped, nothing)["estimates"]["media"] == []
+
+
+def test_blocks_are_counted_from_the_first_needed_byte(taped: Path, tmp_path: Path) -> None:
+    size = 1000
+    ends = [[0, 0, 10**6], [1, 0, 2 * 10**6]]
+    row = volume(block_size=size, wrap_ends=ends)
+    piece: dict[str, object] = {"container": DATA, "volume": "A00001L9", "start": 10**6 - 5}
+    found = plan(taped, media(tmp_path / "m.json", [row], [piece]))["estimates"]
+    assert not any("native size" in note for note in found["notes"])
+    beyond = media(tmp_path / "b.json", [row], [piece | {"start": 2 * 10**6}])
+    (medium,) = plan(taped, beyond)["estimates"]["media"]
+    assert "beyond the end of the tape" in medium["note"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--at-hand", "A"], 2, "say with --media FILE what lies on which volume"),
+        (["--media", "none.json"], 2, "cannot read the media file none.json"),
+        (["--media", "M", "--at-hand", "A00001L9,Z"], 2, "has no volume Z"),
+        (["--media", "BAD"], 3, "the media file is no JSON"),
+    ],
+)
+def test_wrong_use_is_said(
+    words: list[str], code: int, message: str, taped: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.json").write_text("{")
+    files = {"M": media(tmp_path / "m.json", [volume()], []), "BAD": tmp_path / "bad.json"}
+    done = called("plan", taped / "store", *(files.get(word, word) for word in words))
+    assert done.code == code
+    assert message in done.err
