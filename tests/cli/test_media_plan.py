@@ -154,6 +154,34 @@ def test_blocks_are_counted_from_the_first_needed_byte(taped: Path, tmp_path: Pa
     beyond = media(tmp_path / "b.json", [row], [piece | {"start": 2 * 10**6}])
     (medium,) = plan(taped, beyond)["estimates"]["media"]
     assert "beyond the end of the tape" in medium["note"]
+    # Room for the first files of the container, and not for the last one.
+    tight = media(tmp_path / "t.json", [row], [piece | {"start": 2 * 10**6 - 1000}])
+    for name, lies_beyond in (("f00", False), (f"f{FILES - 1}", True)):
+        (medium,) = plan(taped, tight, name)["estimates"]["media"]
+        assert ("beyond the end of the tape" in medium["note"]) is lies_beyond
+
+
+def test_a_saved_plan_restores_in_the_order_of_the_tape(taped: Path, tmp_path: Path) -> None:
+    file = media(tmp_path / "m.json", [volume()], scattered(["A00001L9"]))
+    saved, out = tmp_path / "plan.json", tmp_path / "out"
+    extents = plan(taped, file, "--save", saved)["plan"]["rounds"][-1]["extents"]
+    kept = json.loads(saved.read_text())["plan"]["rounds"][-1]["extents"]
+    assert [extent["offset"] for extent in kept] == [extent["offset"] for extent in extents]
+    done = called("restore", taped / "store", "--plan", saved, "-o", out)
+    assert (done.code, done.err) == (0, "")
+    for path in (taped / "source").iterdir():
+        assert (out / path.name).read_bytes() == path.read_bytes()
+
+
+def test_several_drives_take_less_time(taped: Path, tmp_path: Path) -> None:
+    names = ["A00001L9", "B00002L9", "C00003L9"]
+    rows = [volume(name) for name in names]
+    file = media(tmp_path / "m.json", rows, scattered(names))
+    one = plan(taped, file)["estimates"]
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"drives": 3}))
+    three = plan(taped, file)["estimates"]
+    assert three["total_seconds"] < one["total_seconds"] / 2
+    assert {medium["note"][:7] for medium in three["media"]} == {"drive 1", "drive 2", "drive 3"}
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,8 @@ def test_options_for_objects_are_refused_for_others(made_once: Path, tmp_path: P
     assert "--endpoint and --max-cost: only for stores of objects" in done.err
     done = called("restore", f"file://{made_once}/store", "-o", tmp_path, "--thaw", "bulk")
     assert (done.code, "only objects of s3://" in done.err) == (2, True)
+    done = called("restore", f"file://{made_once}/store", "-o", tmp_path, "--max-cost", "1")
+    assert (done.code, "nothing is thawed without --thaw TIER" in done.err) == (2, True)
     done = called("restore", f"file://{made_once}/store", "-o", tmp_path, "--thaw", "soon")
     assert (done.code, "the price table knows bulk, expedited" in done.err) == (2, True)
 
@@ -205,6 +207,7 @@ def test_a_price_table_is_taken_from_a_file(bucket: Bucket, tmp_path: Path) -> N
     assert found["price"]["currency"] == "EUR"
     assert found["price"]["micros"] > 2_000_000
     assert called(*line, "bulk").code == 2
+    assert "no price for s3-glacier-flexible/standard" in called(*line[:-1]).err
     table.write_text("{}")
     assert called(*line, "slow").code == 3
     table.unlink()

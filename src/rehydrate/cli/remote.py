@@ -96,6 +96,8 @@ def opened_objects(url: str, options: RemoteOptions) -> Iterator[NativeSource]:
     access = access_of(url, options.endpoint, os.environ)
     store = ObjectStore(url, access=access)
     containers: BackupStore = store
+    if options.thaw is None and not options.pricing:
+        _refuse_limits(options)
     if options.thaw is not None and not options.pricing:
         if options.job is None:
             raise RequestError("--thaw: only restores thaw; `rehydrate plan` prices it")
@@ -107,6 +109,18 @@ def opened_objects(url: str, options: RemoteOptions) -> Iterator[NativeSource]:
         )
         containers = ThawingStore(store, S3Archive(url, access), choice=choice)
     yield NativeSource(over_objects(store, url), url, containers)
+
+
+def _refuse_limits(options: RemoteOptions) -> None:
+    """Refuse limits of a thaw that there is none of: whoever gives one expects it."""
+    limits = {
+        "--max-cost": options.max_cost,
+        "--thaw-days": options.days,
+        "--price-table": options.prices,
+    }
+    given = [name for name, value in limits.items() if value is not None]
+    if given:
+        raise RequestError(f"{' and '.join(given)}: nothing is thawed without --thaw TIER")
 
 
 def table_of(options: RemoteOptions) -> PriceTable:
