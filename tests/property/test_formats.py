@@ -256,9 +256,7 @@ def test_any_bytes_get_an_answer(magic: bytes, data: bytes) -> None:
         except (FormatError, LimitError) as error:
             assert error.code  # noqa: PT017 - not being raised is fine, too
     owner_of(magic + data)
-    finder([RecordRef(DATA, 1, 1, 0, 100, 1, 28, data[:32].ljust(32))]).feed(
-        memoryview(data)
-    )
+    finder([RecordRef(DATA, 1, 1, 0, 100, 1, 28, data[:32].ljust(32))]).feed(memoryview(data))
 
 
 @settings(deadline=None, max_examples=300)
