@@ -153,7 +153,7 @@ def parse_table(text: str = DEFAULT_TABLE) -> PriceTable:
     """Read a price table.
 
     Args:
-        text: JSON as in :data:`DEFAULT_TABLE`; unknown fields, missing ones, wrong types, and
+        text: JSON as in ``DEFAULT_TABLE``; unknown fields, missing ones, wrong types, and
             amounts finer than a millionth are refused.
 
     Raises:
