@@ -343,6 +343,8 @@ def reader(content: bytes) -> ByteReader:
 
 def tell(volume: Volume) -> int:
     """Print what could not be read; return 1 if there was anything."""
+    for remark in volume.remarks:
+        print(f"remark: {remark}")
     for problem in volume.problems:
         print(f"problem: {problem}")
     return int(bool(volume.problems))
