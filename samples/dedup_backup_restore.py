@@ -68,7 +68,8 @@ from rehydrate.stores.backup_stream import (
 )
 from rehydrate.stores.backup_streams_folder import BackedUpStore, BackupStreamFolder
 from rehydrate.stores.folder_copy import FolderCopy
-from rehydrate.stores.volume import DEDUP_TAG, Volume, VolumeEntry
+from rehydrate.stores.volume import Volume, VolumeEntry
+from rehydrate.values import DEDUP_TAG
 
 PIECE = 1 << 20
 SIDECAR = ".reparse"

@@ -89,7 +89,7 @@ _HOMES = {
     "VolumeFacts": "rehydrate.stores.volume",
     "ChunkStore": "rehydrate.stores.volume",
     "StoreFile": "rehydrate.stores.volume",
-    "store_folder": "rehydrate.stores.volume",
+    "store_folder": "rehydrate.values",
     "NamedStream": "rehydrate.stores.volume",
     "plan_restore": "rehydrate.engine.planning",
     "read_range": "rehydrate.engine.random_access",

@@ -91,7 +91,6 @@ from rehydrate.stores.volume import (
     Volume,
     VolumeEntry,
     VolumeFacts,
-    store_folder,
 )
 from rehydrate.values import (
     MAX_OFFSET,
@@ -101,6 +100,7 @@ from rehydrate.values import (
     StoreId,
     StorePath,
     as_windows,
+    store_folder,
 )
 
 __all__ = [

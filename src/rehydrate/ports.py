@@ -17,7 +17,15 @@ from rehydrate.values import ReadableBuffer
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["Clock", "Files", "RandomSource", "SystemClock", "SystemFiles", "SystemRandom"]
+__all__ = [
+    "Clock",
+    "Files",
+    "RandomSource",
+    "SystemClock",
+    "SystemFiles",
+    "SystemRandom",
+    "large_attribute",
+]
 
 
 class Files(Protocol):
@@ -206,8 +214,6 @@ class SystemRandom:
     bytes = staticmethod(os.urandom)
 
 
-_LARGEST_ATTRIBUTE: Final = 64 << 10
-"""XATTR_SIZE_MAX of Linux, bytes."""
 _LIBC: Final = None if sys.platform == "win32" else ctypes.CDLL(None, use_errno=True)
 # Numbers of the Linux system-call interface: linux/openat2.h, linux/fs.h, asm-generic/unistd.h.
 _SYS_OPENAT2: Final = 437
@@ -219,17 +225,18 @@ _NOT_THERE: Final = frozenset(
 )
 
 
-def _large_attribute(fd: int, name: bytes) -> bytes:
-    """Read an extended attribute into the largest buffer there is.
+def large_attribute(where: int | bytes, name: bytes) -> bytes:
+    """Read an attribute of a descriptor, or of a path without following its last name.
 
-    ``os.getxattr`` tries a small one first, and ntfs-3g says EIO instead of ERANGE to one that its
-    reparse data do not fit.
+    ``os.getxattr`` tries a small buffer first, and ntfs-3g says EIO instead of ERANGE to one that
+    its reparse data do not fit. Raises OSError where a large buffer does not help.
     """
-    buffer = ctypes.create_string_buffer(_LARGEST_ATTRIBUTE)
-    size = -1 if _LIBC is None else _LIBC.fgetxattr(fd, name, buffer, len(buffer))
+    room = ctypes.create_string_buffer(64 << 10)  # XATTR_SIZE_MAX of Linux
+    read = getattr(_LIBC, "fgetxattr" if isinstance(where, int) else "lgetxattr", None)
+    size = -1 if read is None else read(where, name, room, ctypes.c_size_t(len(room)))
     if size < 0:
         raise OSError(errno.EIO, os.strerror(errno.EIO), os.fsdecode(name))
-    return buffer.raw[:size]
+    return room.raw[:size]
 
 
 class _OpenHow(ctypes.Structure):
@@ -456,7 +463,7 @@ class SystemFiles:
             if error.errno in _NOT_THERE | {errno.ENOTSUP, errno.ENODATA}:
                 return None
             if error.errno == errno.EIO:
-                return _large_attribute(fd, name)
+                return large_attribute(fd, name)
             raise
 
     def seek_data(self, fd: int, offset: int) -> int | None:

@@ -9,16 +9,20 @@ from typing import Final, NewType, Protocol, SupportsIndex
 import attrs
 
 __all__ = [
+    "DEDUP_TAG",
+    "FILETIME_OF_1970",
     "MAX_OFFSET",
     "NO_MODE",
     "NO_OWNER",
     "NO_TIME",
+    "STORES_FOLDER",
     "ContainerExtent",
     "FileExtent",
     "ReadableBuffer",
     "StoreId",
     "StorePath",
     "as_windows",
+    "store_folder",
 ]
 
 MAX_OFFSET: Final = 2**63 - 1
@@ -36,6 +40,23 @@ StorePath = NewType("StorePath", str)
 
 StoreId = uuid.UUID
 """Identity of a chunk store, as stubs name it."""
+
+
+DEDUP_TAG: Final = 0x80000013
+"""Reparse tag of deduplicated files, IO_REPARSE_TAG_DEDUP (MS-FSCC 2.1.2.1)."""
+FILETIME_OF_1970: Final = 116_444_736_000_000_000
+"""1970-01-01 as FILETIME: 100 ns since 1601, UTC."""
+STORES_FOLDER: Final = StorePath("System Volume Information/Dedup/ChunkStore")
+"""Folder of all chunk stores of a Windows volume."""
+
+
+def store_folder(store: StoreId) -> StorePath:
+    """Return the folder of a chunk store, spelt exactly as store paths begin.
+
+    Args:
+        store: Identity of the store.
+    """
+    return StorePath(f"{STORES_FOLDER}/{{{str(store).upper()}}}.ddp")
 
 
 class ReadableBuffer(Protocol):

@@ -20,8 +20,9 @@ from rehydrate.formats.native.stub import NativeStub, encode_stub
 from rehydrate.formats.walk import DIRECTORY, FILE
 from rehydrate.protocols import BackupStore, CatalogueEntry, VersionInfo
 from rehydrate.requests import FileMetadata, OwnExtent, RestoreRequest
-from rehydrate.stores.volume import DEDUP_TAG, Volume, VolumeEntry
+from rehydrate.stores.volume import Volume, VolumeEntry
 from rehydrate.values import (
+    DEDUP_TAG,
     NO_OWNER,
     NO_TIME,
     FileExtent,

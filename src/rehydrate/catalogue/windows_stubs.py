@@ -14,8 +14,8 @@ from rehydrate.chunks import Ints, Rows
 from rehydrate.errors import Cancelled, RestoreError
 from rehydrate.formats.walk import Limits
 from rehydrate.formats.windows.format import WINDOWS
-from rehydrate.stores.volume import DEDUP_TAG, Volume
-from rehydrate.values import StoreId
+from rehydrate.stores.volume import Volume
+from rehydrate.values import DEDUP_TAG, StoreId
 
 __all__ = ["NO_PARTS", "FilePaths", "Parts", "StubFiles", "read_stubs"]
 

@@ -55,8 +55,8 @@ from rehydrate.formats.windows.layout import (
 from rehydrate.formats.windows.maps import decode_map
 from rehydrate.formats.windows.walking import FoundRecord, WalkFault, said
 from rehydrate.protocols import BackupStore
-from rehydrate.stores.volume import ChunkStore, store_folder
-from rehydrate.values import MAX_OFFSET
+from rehydrate.stores.volume import ChunkStore
+from rehydrate.values import MAX_OFFSET, store_folder
 
 __all__ = ["bytes_to_verify", "verify_volume"]
 

@@ -9,11 +9,10 @@ from rehydrate.catalogue.windows import EntryOnVolume
 from rehydrate.cli.output import Json, shown
 from rehydrate.cli.sizes import moment, size
 from rehydrate.formats.detect import owner_of
-from rehydrate.stores.volume import DEDUP_TAG
+from rehydrate.values import DEDUP_TAG, FILETIME_OF_1970
 
 __all__ = ["WindowsEntry", "attribute_letters", "tag_name", "unix_ns"]
 
-_UNIX_EPOCH: Final = 116_444_736_000_000_000
 _LETTERS: Final = (
     (0x1, "R"),
     (0x2, "H"),
@@ -42,7 +41,7 @@ _CLOUD_MASK: Final = 0xFFFF0FFF
 
 def unix_ns(filetime: int) -> int | None:
     """Return a FILETIME as nanoseconds since 1970; ``None`` for 0, which is "not known"."""
-    return (filetime - _UNIX_EPOCH) * 100 if filetime else None
+    return (filetime - FILETIME_OF_1970) * 100 if filetime else None
 
 
 def tag_name(tag: int) -> str:

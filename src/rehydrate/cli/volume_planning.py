@@ -26,8 +26,7 @@ from rehydrate.errors import RequestError, RestoreError, StoreError
 from rehydrate.formats.detect import owner_of
 from rehydrate.protocols import BackupStore
 from rehydrate.requests import RestoreOptions, RestoreRequest
-from rehydrate.stores.volume import store_folder
-from rehydrate.values import StoreId
+from rehydrate.values import StoreId, store_folder
 
 __all__ = ["show_volume_plan"]
 

@@ -14,7 +14,7 @@ from rehydrate.cli.progress import progress_bar
 from rehydrate.cli.sizes import counted, duration, size
 from rehydrate.cli.sources import tell_problems
 from rehydrate.cli.volume_source import VolumeSource, warn_if_slow
-from rehydrate.stores.volume import STORES_FOLDER
+from rehydrate.values import STORES_FOLDER
 
 __all__ = ["verify_and_show_volume"]
 

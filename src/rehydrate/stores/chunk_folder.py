@@ -18,8 +18,8 @@ from rehydrate.errors import ContainerNotFoundError, StoreError, StoreReadError
 from rehydrate.ports import Files
 from rehydrate.stores.directory import DirectoryStore
 from rehydrate.stores.host_tree import HostTree, inner_path
-from rehydrate.stores.volume import STORES_FOLDER, ChunkStore, StoreFile, store_folder
-from rehydrate.values import FileExtent, StoreId, StorePath
+from rehydrate.stores.volume import ChunkStore, StoreFile
+from rehydrate.values import STORES_FOLDER, FileExtent, StoreId, StorePath, store_folder
 
 __all__ = ["ChunkFolder", "find_chunk_stores", "list_chunk_store", "read_settings"]
 

@@ -62,14 +62,8 @@ from rehydrate.stores.folder_places import (
 from rehydrate.stores.host_tree import Folder, HostTree, Selection, inner_path, read_exactly, shown
 from rehydrate.stores.ntfs_attributes import DriverAttributes, filetime, owner_sid
 from rehydrate.stores.sidecars import LARGEST_REPARSE_DATA, SUFFIX, partner_of, sidecars_first
-from rehydrate.stores.volume import (
-    DEDUP_TAG,
-    FILE_ATTRIBUTE_DIRECTORY,
-    ChunkStore,
-    VolumeEntry,
-    VolumeFacts,
-)
-from rehydrate.values import FileExtent, StoreId
+from rehydrate.stores.volume import FILE_ATTRIBUTE_DIRECTORY, ChunkStore, VolumeEntry, VolumeFacts
+from rehydrate.values import DEDUP_TAG, FileExtent, StoreId
 
 __all__ = ["FolderCopy"]
 

@@ -4,7 +4,6 @@ Names are bytes, no link is ever followed and nothing is written. Extended attri
 name in an open directory, because drivers show some reparse points as links, which cannot be opened.
 """
 
-import ctypes
 import errno
 import os
 import stat
@@ -15,13 +14,12 @@ from pathlib import Path
 from typing import Final
 
 from rehydrate.errors import ContainerNotFoundError, SessionError, StoreReadError
-from rehydrate.ports import Files, SystemFiles
+from rehydrate.ports import Files, SystemFiles, large_attribute
 
 __all__ = ["Folder", "HostTree", "Selection", "inner_path", "read_exactly", "shown"]
 
 _READ_ONLY: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 _DIRECTORY: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
-_LARGEST_ATTRIBUTE: Final = 1 << 16  # XATTR_SIZE_MAX of Linux
 _DESCRIPTORS: Final = b"/proc/self/fd/%d/"
 
 
@@ -93,7 +91,12 @@ class Folder:
         try:
             return os.getxattr(path, attribute, follow_symlinks=False)
         except OSError as error:
-            return _large_attribute(path, attribute) if error.errno == errno.EIO else None
+            if error.errno != errno.EIO:
+                return None
+        try:
+            return large_attribute(path, os.fsencode(attribute))
+        except OSError:
+            return None
 
     def attribute_names(self, name: bytes) -> list[str]:
         """Return the names of all extended attributes of a name, sorted.
@@ -107,19 +110,6 @@ class Folder:
             return sorted(os.listxattr(_DESCRIPTORS % self._fd + name, follow_symlinks=False))
         except OSError:
             return []
-
-
-def _large_attribute(path: bytes, attribute: str) -> bytes | None:
-    """Read an attribute with a buffer that any attribute fits into.
-
-    ``os.getxattr`` begins with 128 bytes and takes a larger buffer for the error ERANGE only;
-    ntfs-3g says EIO of reparse data that do not fit.
-    """
-    buffer = ctypes.create_string_buffer(_LARGEST_ATTRIBUTE)
-    read = ctypes.CDLL(None).lgetxattr
-    read.restype = ctypes.c_ssize_t
-    size: int = read(path, os.fsencode(attribute), buffer, ctypes.c_size_t(_LARGEST_ATTRIBUTE))
-    return buffer.raw[:size] if size >= 0 else None
 
 
 class HostTree:

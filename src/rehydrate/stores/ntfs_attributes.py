@@ -12,13 +12,12 @@ import attrs
 
 from rehydrate.stores.host_tree import Folder
 from rehydrate.stores.volume import NamedStream
+from rehydrate.values import FILETIME_OF_1970
 
-__all__ = ["EPOCH", "REPARSE_DATA", "DriverAttributes", "filetime", "owner_sid"]
+__all__ = ["REPARSE_DATA", "DriverAttributes", "filetime", "owner_sid"]
 
 REPARSE_DATA: Final = "system.ntfs_reparse_data"
 """Whole reparse buffer, tag and length included."""
-EPOCH: Final = 116_444_736_000_000_000
-"""1970-01-01 as FILETIME."""
 
 _ATTRIBUTES: Final = "system.ntfs_attrib_be"
 _TIMES: Final = "system.ntfs_times_be"
@@ -37,7 +36,7 @@ def filetime(time_ns: int) -> int:
     Args:
         time_ns: Nanoseconds since 1970.
     """
-    return max(time_ns // 100 + EPOCH, 0)
+    return max(time_ns // 100 + FILETIME_OF_1970, 0)
 
 
 def owner_sid(descriptor: bytes) -> str | None:

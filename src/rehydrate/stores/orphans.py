@@ -7,8 +7,8 @@ which no ordinary program may open. The bytes are not lost as long as the store 
 from collections.abc import Callable, Sequence
 
 from rehydrate.errors import RestoreError
-from rehydrate.stores.volume import DEDUP_TAG, Volume, VolumeEntry
-from rehydrate.values import StoreId
+from rehydrate.stores.volume import Volume, VolumeEntry
+from rehydrate.values import DEDUP_TAG, StoreId
 
 __all__ = ["orphan_stubs"]
 

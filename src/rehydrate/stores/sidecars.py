@@ -11,7 +11,7 @@ import attrs
 
 from rehydrate.errors import ContainerNotFoundError, StoreReadError
 from rehydrate.stores.host_tree import Folder, HostTree, inner_path
-from rehydrate.stores.volume import DEDUP_TAG
+from rehydrate.values import DEDUP_TAG
 
 __all__ = [
     "LARGEST_REPARSE_DATA",

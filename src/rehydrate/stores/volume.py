@@ -15,40 +15,23 @@ from rehydrate.protocols import BackupStore
 from rehydrate.values import FileExtent, StoreId, StorePath
 
 __all__ = [
-    "DEDUP_TAG",
     "FILE_ATTRIBUTE_DIRECTORY",
     "FILE_ATTRIBUTE_READONLY",
     "FILE_ATTRIBUTE_REPARSE_POINT",
     "FILE_ATTRIBUTE_SPARSE_FILE",
-    "STORES_FOLDER",
     "ChunkStore",
     "NamedStream",
     "StoreFile",
     "Volume",
     "VolumeEntry",
     "VolumeFacts",
-    "store_folder",
 ]
 
-DEDUP_TAG: Final = 0x80000013
-"""IO_REPARSE_TAG_DEDUP (MS-FSCC 2.1.2.1)."""
 FILE_ATTRIBUTE_READONLY: Final = 0x1
 FILE_ATTRIBUTE_DIRECTORY: Final = 0x10
 FILE_ATTRIBUTE_SPARSE_FILE: Final = 0x200
 FILE_ATTRIBUTE_REPARSE_POINT: Final = 0x400
 """File attributes (MS-FSCC 2.6)."""
-
-STORES_FOLDER: Final = StorePath("System Volume Information/Dedup/ChunkStore")
-"""Folder of all chunk stores of a volume."""
-
-
-def store_folder(store: StoreId) -> StorePath:
-    """Return the folder of a chunk store, spelt exactly as store paths begin.
-
-    Args:
-        store: Identity of the store.
-    """
-    return StorePath(f"{STORES_FOLDER}/{{{str(store).upper()}}}.ddp")
 
 
 @attrs.frozen
@@ -107,7 +90,7 @@ class StoreFile:
     """One file of a chunk store.
 
     Attributes:
-        path: Store path: :func:`store_folder`, then ``Data/00000001.00000001.ccc`` and the like.
+        path: Store path: :func:`~rehydrate.store_folder`, then ``Data/00000001.00000001.ccc`` and the like.
         size: Bytes.
     """
 
@@ -219,7 +202,7 @@ class Volume(Protocol):
     def store(self, identity: StoreId) -> BackupStore:
         """Return the chunk store with that identity, to be read.
 
-        It takes store paths as :func:`store_folder` spells them, finds them without regard to
+        It takes store paths as :func:`~rehydrate.store_folder` spells them, finds them without regard to
         case, lists containers, and raises FileNotFoundError for containers that are not there.
 
         Raises:

@@ -11,7 +11,8 @@ import pytest
 from rehydrate.stores.backup_stream import part_header
 from rehydrate.stores.backup_streams_folder import BackupStreamFolder
 from rehydrate.stores.folder_copy import FolderCopy
-from rehydrate.stores.volume import DEDUP_TAG, VolumeEntry
+from rehydrate.stores.volume import VolumeEntry
+from rehydrate.values import DEDUP_TAG
 from samples import dedup_backup_restore
 from samples.dedup_backup_restore import main
 from tests.windows_store.store import WindowsStore

@@ -10,6 +10,7 @@ from rehydrate.stores.volume import (
     FILE_ATTRIBUTE_SPARSE_FILE,
     VolumeEntry,
 )
+from rehydrate.values import FILETIME_OF_1970
 
 __all__ = [
     "ARCHIVE",
@@ -67,8 +68,6 @@ _NOT_CARRIED: Final = (
     | RECALL_ON_OPEN
     | RECALL_ON_DATA_ACCESS
 )
-_EPOCH: Final = 116_444_736_000_000_000
-"""1970-01-01 as FILETIME."""
 _WRITE_BITS: Final = 0o222
 
 
@@ -117,7 +116,7 @@ def nanoseconds(filetime: int) -> int | None:
     Returns:
         ``None`` if it is not known or does not fit 64 bits (before 1677, after 2262).
     """
-    value = (filetime - _EPOCH) * 100
+    value = (filetime - FILETIME_OF_1970) * 100
     return value if filetime and -(2**63) < value < 2**63 else None
 
 

@@ -17,7 +17,8 @@ from rehydrate.catalogue.windows_metadata.ntfs3g import TIMES, keep_ntfs3g
 from rehydrate.catalogue.windows_metadata.samba import keep_samba
 from rehydrate.catalogue.windows_metadata.sidecar import fits, keep_sidecar
 from rehydrate.requests import FileMetadata
-from rehydrate.stores.volume import DEDUP_TAG, FILE_ATTRIBUTE_READONLY, Volume, VolumeEntry
+from rehydrate.stores.volume import FILE_ATTRIBUTE_READONLY, Volume, VolumeEntry
+from rehydrate.values import DEDUP_TAG
 
 __all__ = ["WindowsMetadata", "default_form", "keep"]
 

@@ -1,5 +1,6 @@
 """The Windows format as the engine sees it."""
 
+import uuid
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,12 +9,20 @@ from rehydrate.chunks import ROW_DTYPE, Rows
 from rehydrate.errors import LimitError, RestoreError
 from rehydrate.formats.scan import RecordFinder
 from rehydrate.formats.walk import FILE, Limits, RecordDecoder, RecordRef, StubTable, Walk
-from rehydrate.formats.windows.layout import STREAM_HEADER_SIZE, container_path, store_prefix
+from rehydrate.formats.windows.layout import STREAM_HEADER_SIZE, container_path
 from rehydrate.formats.windows.maps import decode_map
 from rehydrate.formats.windows.record import WindowsDecoder, chunk_digest
 from rehydrate.formats.windows.repair import finder, repair
 from rehydrate.formats.windows.stub import MapInfo, WindowsStub, parse_stub, store_key
-from rehydrate.values import MAX_OFFSET, NO_MODE, NO_OWNER, NO_TIME, ReadableBuffer, StorePath
+from rehydrate.values import (
+    MAX_OFFSET,
+    NO_MODE,
+    NO_OWNER,
+    NO_TIME,
+    ReadableBuffer,
+    StorePath,
+    store_folder,
+)
 
 __all__ = ["WINDOWS", "WindowsFormat"]
 
@@ -25,7 +34,7 @@ class WindowsFormat:
 
     def __init__(self, store: bytes = bytes(16)) -> None:
         """Bind to the store with that identity, 16 bytes."""
-        self._prefix = store_prefix(store)
+        self._prefix = store_folder(uuid.UUID(bytes=store))
 
     def bound(self, store: bytes) -> "WindowsFormat":
         """Return the format for one store: its GUID is in the path of every container."""

@@ -6,7 +6,6 @@ that a fact comes from; docs/reference/windows-format.md explains them and lists
 
 import re
 import struct
-import uuid
 from typing import Final
 
 import anycrc
@@ -46,7 +45,6 @@ __all__ = [
     "crc64",
     "parse_container_name",
     "same_major",
-    "store_prefix",
 ]
 
 CONTAINER_MAGIC: Final = b"Cthr"
@@ -125,12 +123,6 @@ def same_major(head: bytes | memoryview, magic: bytes, major: int = 1) -> bool:
     A newer minor version is accepted (no such bytes were ever seen).
     """
     return bytes(head[:4]) == magic and len(head) > MAP_HEAD_SIZE - 4 and head[4] == major
-
-
-def store_prefix(store: bytes) -> str:
-    """Return the folder of a store: 16 bytes of identity, as a path below the volume."""
-    name = str(uuid.UUID(bytes=store)).upper()
-    return f"System Volume Information/Dedup/ChunkStore/{{{name}}}.ddp"
 
 
 def container_name(container: int, generation: int) -> str:

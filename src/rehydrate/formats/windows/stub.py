@@ -9,12 +9,9 @@ from typing import Final
 import attrs
 
 from rehydrate.errors import CorruptMetadataError, UnsupportedFormatError
-from rehydrate.values import StoreId
+from rehydrate.values import DEDUP_TAG, StoreId
 
-__all__ = ["DEDUP_TAG", "MapInfo", "WindowsStub", "parse_stub", "store_key"]
-
-DEDUP_TAG: Final = 0x80000013
-"""Reparse tag of deduplicated files (MS-FSCC 2.1.2.1)."""
+__all__ = ["MapInfo", "WindowsStub", "parse_stub", "store_key"]
 
 _FRAME: Final = struct.Struct("<IHHBBH")
 """Tag, length behind the first 8 bytes, 0, format major and minor, the same length (R12a)."""

@@ -12,7 +12,7 @@ import attrs
 from rehydrate.errors import RequestError, StoreReadError
 from rehydrate.stores.images.bindings import ForeignOpen, LibrarySource, NeedsPackage
 from rehydrate.stores.images.bytesource import ByteSource, FileView
-from rehydrate.values import MAX_OFFSET
+from rehydrate.values import FILETIME_OF_1970, MAX_OFFSET
 
 __all__ = ["Shadow", "shadow_source", "snapshots"]
 
@@ -20,7 +20,6 @@ _HEADER: Final = 0x1E00  # of the volume; the first 16 bytes are the provider's 
 _HEADER_SIZE: Final = 512
 _VSS: Final = uuid.UUID("3808876B-C176-4E48-B7AE-04046E6CC752").bytes_le
 _CATALOG: Final = slice(48, 56)  # where the header says where the catalogue is; 0 for none
-_FILETIME_OF_1970: Final = 116_444_736_000_000_000
 _MOST_SHADOWS: Final = 4096
 """Windows keeps up to 512 of a volume."""
 
@@ -82,7 +81,7 @@ def snapshots(source: ByteSource) -> tuple[Shadow, ...]:
         volume.open_file_object(view)
         for index in range(min(volume.get_number_of_stores(), _MOST_SHADOWS)):
             store = volume.get_store(index)
-            created = store.get_creation_time_as_integer() - _FILETIME_OF_1970
+            created = store.get_creation_time_as_integer() - FILETIME_OF_1970
             found.append(
                 Shadow(
                     number=index + 1,

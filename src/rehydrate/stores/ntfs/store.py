@@ -6,8 +6,7 @@ from rehydrate.stores.ntfs.folders import SYSTEM_FOLDER, SystemFolder
 from rehydrate.stores.ntfs.layout import ATTRIBUTE_DATA
 from rehydrate.stores.ntfs.names import Fold
 from rehydrate.stores.ntfs.records import Records
-from rehydrate.stores.volume import store_folder
-from rehydrate.values import FileExtent, StoreId, StorePath
+from rehydrate.values import FileExtent, StoreId, StorePath, store_folder
 
 __all__ = ["NtfsStore"]
 

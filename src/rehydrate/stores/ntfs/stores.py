@@ -12,8 +12,8 @@ from rehydrate.stores.ntfs.contents import Content
 from rehydrate.stores.ntfs.folders import SYSTEM_FOLDER, SystemFolder
 from rehydrate.stores.ntfs.layout import ATTRIBUTE_DATA
 from rehydrate.stores.ntfs.records import Record, Records
-from rehydrate.stores.volume import STORES_FOLDER, ChunkStore, StoreFile, store_folder
-from rehydrate.values import StoreId, StorePath
+from rehydrate.stores.volume import ChunkStore, StoreFile
+from rehydrate.values import STORES_FOLDER, StoreId, StorePath, store_folder
 
 __all__ = ["find_stores", "read_settings"]
 

@@ -35,8 +35,8 @@ from rehydrate.stores.backup_stream import (
     part_header,
 )
 from rehydrate.stores.backup_streams_folder import BackupStreamFolder, holds_backup_streams
-from rehydrate.stores.volume import DEDUP_TAG, NamedStream, Volume, VolumeEntry
-from rehydrate.values import FileExtent, StorePath
+from rehydrate.stores.volume import NamedStream, Volume, VolumeEntry
+from rehydrate.values import DEDUP_TAG, FileExtent, StorePath
 from tests.windows_store.store import WindowsStore
 
 STUB = struct.pack("<IHH", DEDUP_TAG, 4, 0) + b"stub"

@@ -22,8 +22,7 @@ from rehydrate.stores.chunk_folder import (
     read_settings,
 )
 from rehydrate.stores.host_tree import HostTree
-from rehydrate.stores.volume import store_folder
-from rehydrate.values import FileExtent, StorePath
+from rehydrate.values import FileExtent, StorePath, store_folder
 
 ONE = uuid.UUID("0f5e3c2a-8b7d-4e61-9a20-6c1d2e3f4a5b")
 TWO = uuid.UUID("ffffffff-8b7d-4e61-9a20-6c1d2e3f4a5b")

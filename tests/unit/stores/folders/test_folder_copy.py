@@ -12,10 +12,10 @@ from rehydrate.errors import SessionError, StoreError, StoreReadError
 from rehydrate.formats.detect import owner_of
 from rehydrate.ports import SystemFiles
 from rehydrate.stores.folder_copy import FolderCopy
-from rehydrate.stores.ntfs_attributes import EPOCH, filetime
+from rehydrate.stores.ntfs_attributes import filetime
 from rehydrate.stores.orphans import orphan_stubs
-from rehydrate.stores.volume import DEDUP_TAG, Volume, VolumeEntry
-from rehydrate.values import FileExtent, StoreId
+from rehydrate.stores.volume import Volume, VolumeEntry
+from rehydrate.values import DEDUP_TAG, FILETIME_OF_1970, FileExtent, StoreId
 from tests.windows_store.store import WindowsStore
 
 STUB = struct.pack("<IHH", DEDUP_TAG, 4, 0) + b"stub"
@@ -99,10 +99,13 @@ def test_times_and_links_are_those_of_the_file_system(root: Path) -> None:
     (root / "b").hardlink_to(root / "a")
     (root / "c").write_bytes(b"c")
     found = entries_of(root)
-    assert found[b"a"].accessed == EPOCH + 15_000_000_001_234_567
-    assert found[b"a"].modified == EPOCH + 16_000_000_007_654_321
+    assert found[b"a"].accessed == FILETIME_OF_1970 + 15_000_000_001_234_567
+    assert found[b"a"].modified == FILETIME_OF_1970 + 16_000_000_007_654_321
     assert found[b"a"].created == 0
-    assert (filetime(0), filetime(-EPOCH * 100 - 100)) == (EPOCH, 0)  # nothing before 1601
+    assert (filetime(0), filetime(-FILETIME_OF_1970 * 100 - 100)) == (
+        FILETIME_OF_1970,
+        0,
+    )  # nothing before 1601
     assert (found[b"a"].links, found[b"c"].links) == (2, 1)
     assert found[b"a"].file_id == found[b"b"].file_id == (root / "a").stat().st_ino
     assert found[b"c"].file_id == 0

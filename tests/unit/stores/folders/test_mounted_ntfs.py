@@ -12,8 +12,8 @@ from rehydrate.errors import StoreReadError
 from rehydrate.stores.folder_copy import FolderCopy
 from rehydrate.stores.host_tree import Folder, HostTree
 from rehydrate.stores.ntfs_attributes import DriverAttributes, owner_sid
-from rehydrate.stores.volume import DEDUP_TAG, NamedStream, VolumeEntry
-from rehydrate.values import FileExtent
+from rehydrate.stores.volume import NamedStream, VolumeEntry
+from rehydrate.values import DEDUP_TAG, FileExtent
 from tests.windows_store.store import File, WindowsStore
 from tests.windows_store.stubs import symlink_buffer
 from tests.windows_store.volume import Entry, NeedsNtfs, ntfs_image, ntfs_mounted

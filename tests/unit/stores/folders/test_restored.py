@@ -14,7 +14,7 @@ from rehydrate.requests import OwnExtent, RestoreRequest
 from rehydrate.results import RestoreReport
 from rehydrate.staging.root import TargetRoot
 from rehydrate.stores.folder_copy import FolderCopy
-from rehydrate.stores.volume import DEDUP_TAG
+from rehydrate.values import DEDUP_TAG
 from tests.windows_store.store import FORMATS, WindowsStore
 from tests.windows_store.volume import Entry, NeedsNtfs, folder_copy, ntfs_image, ntfs_mounted
 

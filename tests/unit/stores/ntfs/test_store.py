@@ -8,8 +8,7 @@ import pytest
 from rehydrate.errors import ContainerNotFoundError, SessionError, StoreError, StoreReadError
 from rehydrate.protocols import BackupStore, DeclaresReadHints, DeclaresStore, ListsContainers
 from rehydrate.stores.ntfs import NtfsVolume, contents
-from rehydrate.stores.volume import store_folder
-from rehydrate.values import StorePath
+from rehydrate.values import StorePath, store_folder
 from tests.unit.stores.ntfs.images import (
     HUGE,
     PIECES,

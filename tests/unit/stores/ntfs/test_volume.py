@@ -20,14 +20,13 @@ from rehydrate.errors import (
 from rehydrate.stores.images.bytesource import FileSource
 from rehydrate.stores.ntfs import NtfsVolume
 from rehydrate.stores.volume import (
-    DEDUP_TAG,
     FILE_ATTRIBUTE_DIRECTORY,
     FILE_ATTRIBUTE_REPARSE_POINT,
     NamedStream,
     Volume,
     VolumeEntry,
 )
-from rehydrate.values import FileExtent
+from rehydrate.values import DEDUP_TAG, FileExtent
 from tests.unit.stores.ntfs.images import (
     COMPRESSIBLE,
     DESCRIPTOR,
