@@ -16,7 +16,7 @@ from rehydrate.errors import RequestError
 from rehydrate.media.prices import PriceTable, parse_table
 from rehydrate.media.tiers import ThawOptions
 from rehydrate.protocols import BackupStore
-from rehydrate.stores.objects.archive import S3Archive
+from rehydrate.stores.objects.archives import archive_of
 from rehydrate.stores.objects.asking import ThawChoice
 from rehydrate.stores.objects.client import Access, scheme_of
 from rehydrate.stores.objects.store import ObjectStore
@@ -107,7 +107,7 @@ def opened_objects(url: str, options: RemoteOptions) -> Iterator[NativeSource]:
         choice = ThawChoice(
             speed=options.thaw, job=options.job, options=thaw_options(options), table=table
         )
-        containers = ThawingStore(store, S3Archive(url, access), choice=choice)
+        containers = ThawingStore(store, archive_of(url, access), choice=choice)
     yield NativeSource(over_objects(store, url), url, containers)
 
 

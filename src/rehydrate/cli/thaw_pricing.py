@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib.util import find_spec
 from typing import Final
 
 import attrs
@@ -17,8 +16,8 @@ from rehydrate.media.prices import PriceTable
 from rehydrate.plan.estimates import PlanEstimates, PlannedMedium, Price
 from rehydrate.plan.read_plan import PlannedContainer, ReadPlan
 from rehydrate.protocols import BackupStore
-from rehydrate.stores.objects.archive import Archive, ObjectState, S3Archive, Stage
-from rehydrate.stores.objects.client import scheme_of
+from rehydrate.stores.objects.archive import Archive, ObjectState, Stage
+from rehydrate.stores.objects.archives import archive_of, can_thaw
 from rehydrate.stores.objects.quote import ThawQuote
 from rehydrate.stores.objects.store import ObjectStore
 from rehydrate.stores.objects.thawing import ThawingStore
@@ -38,13 +37,12 @@ def thaw_forecast(url: str, options: RemoteOptions) -> "ThawForecast | None":
 
     Raises:
         RequestError: Thawing was asked for, and objects of such a store are not thawed.
-        StoreReadError: Thawing was asked for, and the package botocore is missing.
+        StoreReadError: Thawing was asked for, and its package is missing.
     """
-    unasked = scheme_of(url) != "s3" or find_spec("botocore") is None
-    if options.thaw is None and unasked:
+    if options.thaw is None and not can_thaw(url):
         return None
     access = access_of(url, options.endpoint, os.environ)
-    return ThawForecast(_Remembering(S3Archive(url, access)), options)
+    return ThawForecast(_Remembering(archive_of(url, access)), options)
 
 
 @attrs.frozen(eq=False)
