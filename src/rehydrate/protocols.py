@@ -6,7 +6,7 @@ of every call, with an id each, are in the call contract (``docs/reference/call-
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 import attrs
 
@@ -28,6 +28,13 @@ __all__ = [
     "RestoreObserver",
     "VersionInfo",
 ]
+
+DEFAULT_GAP: Final = 4 << 10
+"""``max_gap`` of a store that does not declare it, bytes (CC-READ-3)."""
+DEFAULT_READ: Final = 8 << 20
+"""``max_read`` of a store that does not declare it, bytes (CC-READ-4)."""
+DEFAULT_TIMEOUT: Final = 300.0
+"""``read_timeout`` of a store that does not declare it, seconds (CC-TIME-2)."""
 
 
 class BackupStore(Protocol):

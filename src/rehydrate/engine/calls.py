@@ -21,7 +21,13 @@ from rehydrate.errors import (
     StoreError,
     StoreReadError,
 )
-from rehydrate.protocols import BackupStore, RestoreObserver
+from rehydrate.protocols import (
+    DEFAULT_GAP,
+    DEFAULT_READ,
+    DEFAULT_TIMEOUT,
+    BackupStore,
+    RestoreObserver,
+)
 from rehydrate.results import Notice, RestoreEvent
 from rehydrate.values import ContainerExtent, FileExtent, ReadableBuffer, StoreId, StorePath
 
@@ -31,9 +37,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 Room: TypeAlias = bytearray | memoryview
-DEFAULT_GAP: Final = 4 << 10
-DEFAULT_READ: Final = 8 << 20
-DEFAULT_TIMEOUT: Final = 300.0
 LARGEST_READ: Final = 2**31 - 1
 MOST_CONCURRENT: Final = 64
 MOST_NAMES: Final = 1_000_000

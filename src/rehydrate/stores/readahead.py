@@ -12,13 +12,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import Final, Self, TypeAlias, TypeVar, cast
+from typing import Final, TypeAlias, TypeVar
 
 import attrs
 
 from rehydrate.errors import SessionError
 from rehydrate.protocols import BackupStore
-from rehydrate.values import ContainerExtent, FileExtent, ReadableBuffer, StoreId, StorePath
+from rehydrate.stores.wrapping import Wrapper
+from rehydrate.values import FileExtent, ReadableBuffer, StorePath
 
 __all__ = ["AheadCounters", "ReadAhead"]
 
@@ -26,10 +27,6 @@ T = TypeVar("T")
 Place: TypeAlias = tuple[StorePath, int, int]
 
 _BUDGET: Final = 256 << 20
-# What the engine assumes of a store that declares nothing (CC-READ-3, CC-READ-4, CC-TIME-2).
-_GAP: Final = 4 << 10
-_READ: Final = 8 << 20
-_TIMEOUT: Final = 300.0
 
 
 @attrs.frozen
@@ -87,13 +84,12 @@ class _Threads:
             call()
 
 
-class ReadAhead:
+class ReadAhead(Wrapper):
     """Wraps a store; previews start its reads.
 
-    Implements :class:`~rehydrate.protocols.BackupStore` and all optional methods that make sense
-    for a wrapper; what the store does not have is answered as if the wrapper did not have it. Reads
-    are to be made by one thread at a time, which is how the engine reads a store that declares no
-    concurrency.
+    What the store does not have is answered as if the wrapper did not have it, see
+    :class:`~rehydrate.stores.wrapping.Wrapper`. Reads are to be made by one thread at a time, which
+    is how the engine reads a store that declares no concurrency.
     """
 
     def __init__(
@@ -107,7 +103,7 @@ class ReadAhead:
             threads: Reads in flight at most; by default what the store declares. With more than it
                 declares the store breaks; with one, all its calls come from one thread.
         """
-        self._store = store
+        super().__init__(store)
         declared = getattr(store, "concurrent_reads", None)
         self._threads = _Threads(threads or (declared if type(declared) is int else 1))
         self._budget = budget
@@ -117,14 +113,6 @@ class ReadAhead:
         self._held = 0
         self._counters = AheadCounters()
         self._closed = False
-
-    def __enter__(self) -> Self:
-        """Return the wrapper itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End the threads."""
-        self.close()
 
     def close(self) -> None:
         """Drop what was not asked for and let the threads end; reads that run are not awaited."""
@@ -138,51 +126,6 @@ class ReadAhead:
     def counters(self) -> AheadCounters:
         """What was done so far."""
         return self._counters
-
-    @property
-    def max_gap(self) -> int:
-        """What the store declares, or what the engine assumes."""
-        return cast("int", getattr(self._store, "max_gap", _GAP))
-
-    @property
-    def max_read(self) -> int:
-        """What the store declares, or what the engine assumes."""
-        return cast("int", getattr(self._store, "max_read", _READ))
-
-    @property
-    def read_timeout(self) -> float | None:
-        """What the store declares, or the usual limit."""
-        return cast("float | None", getattr(self._store, "read_timeout", _TIMEOUT))
-
-    @property
-    def store_id(self) -> StoreId | None:
-        """What the store declares, if it does."""
-        return cast("StoreId | None", getattr(self._store, "store_id", None))
-
-    def order_containers_restore(
-        self, containers: Sequence[StorePath], /
-    ) -> Sequence[ContainerExtent] | None:
-        """Ask the store for its order, if it has one.
-
-        Args:
-            containers: The distinct containers of the round.
-        """
-        order = getattr(self._store, "order_containers_restore", None)
-        if not callable(order):
-            return None
-        answer = self._called(lambda: order(containers))
-        return cast("Sequence[ContainerExtent] | None", answer)
-
-    def list_containers(self, folder: StorePath, /) -> Sequence[str]:
-        """List a folder of the store; empty if it cannot list.
-
-        Args:
-            folder: Store path of the folder.
-        """
-        names = getattr(self._store, "list_containers", None)
-        if not callable(names):
-            return ()
-        return cast("Sequence[str]", self._called(lambda: names(folder)))
 
     def preview_container_read(self, path: StorePath, reads: Sequence[FileExtent], /) -> None:
         """Hand the preview on, then begin its reads as far as the budget goes.
@@ -198,12 +141,10 @@ class ReadAhead:
         """
         with self._lock:
             self._drop()
-        preview = getattr(self._store, "preview_container_read", None)
-        if callable(preview):
-            shown = tuple(reads)
-            self._called(lambda: preview(path, shown))
+        shown = tuple(reads)
+        super().preview_container_read(path, shown)
         with self._lock:
-            self._waiting.extend((path, read.offset, read.length) for read in reads)
+            self._waiting.extend((path, read.offset, read.length) for read in shown)
             self._begin()
 
     def read_backup_file(self, path: StorePath, offset: int, size: int, /) -> ReadableBuffer:
@@ -266,7 +207,7 @@ class ReadAhead:
             self._held -= size
             self._begin()
 
-    def _called(self, call: Callable[[], object]) -> object:
+    def _called(self, call: Callable[[], T]) -> T:
         """Make a call of the store on the thread that it expects."""
         with self._lock:
             self._refuse_closed()

@@ -10,25 +10,22 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Self, cast
+from typing import Final, cast
 
 import attrs
 
 from rehydrate.errors import CorruptMetadataError, StoreReadError
 from rehydrate.protocols import BackupStore
-from rehydrate.values import ContainerExtent, FileExtent, ReadableBuffer, StoreId, StorePath
+from rehydrate.stores.wrapping import Wrapper
+from rehydrate.values import ContainerExtent, FileExtent, ReadableBuffer, StorePath
 
 __all__ = ["Recording", "TraceSummary", "replay", "summarise"]
 
-# What the engine assumes of a store that declares nothing (CC-READ-3, CC-READ-4, CC-TIME-2).
-_GAP: Final = 4 << 10
-_READ: Final = 8 << 20
-_TIMEOUT: Final = 300.0
 _CALLS: Final = {name: name for name in ("order", "preview", "read", "list")}
 _LONGEST_LINE: Final = 1 << 28
 
 
-class Recording:
+class Recording(Wrapper):
     """Wraps a store and writes down each call after it returned or raised.
 
     The wrapper declares what the store declares, and calls it on the thread that called the wrapper.
@@ -47,7 +44,8 @@ class Recording:
         Raises:
             StoreReadError: The file cannot be written.
         """
-        self._store, self._monotonic = store, monotonic
+        super().__init__(store)
+        self._monotonic = monotonic
         self._lock = threading.Lock()
         try:
             self._file = path.open("w", encoding="utf-8")
@@ -56,14 +54,6 @@ class Recording:
                 f"cannot write the trace {path}: {error.strerror}", code="trace.write"
             ) from error
         self._start = monotonic()
-
-    def __enter__(self) -> Self:
-        """Return the wrapper itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End the trace."""
-        self.close()
 
     def close(self) -> None:
         """End the trace; the store can go on being used, unrecorded."""
@@ -75,26 +65,6 @@ class Recording:
         """What the store declares, or what the engine assumes."""
         return cast("int", getattr(self._store, "concurrent_reads", 1))
 
-    @property
-    def max_gap(self) -> int:
-        """What the store declares, or what the engine assumes."""
-        return cast("int", getattr(self._store, "max_gap", _GAP))
-
-    @property
-    def max_read(self) -> int:
-        """What the store declares, or what the engine assumes."""
-        return cast("int", getattr(self._store, "max_read", _READ))
-
-    @property
-    def read_timeout(self) -> float | None:
-        """What the store declares, or the usual limit."""
-        return cast("float | None", getattr(self._store, "read_timeout", _TIMEOUT))
-
-    @property
-    def store_id(self) -> StoreId | None:
-        """What the store declares, if it does."""
-        return cast("StoreId | None", getattr(self._store, "store_id", None))
-
     def read_backup_file(self, path: StorePath, offset: int, size: int, /) -> ReadableBuffer:
         """Read and record.
 
@@ -104,7 +74,7 @@ class Recording:
             size: Number of bytes.
         """
         with self._recorded("read", path=path, offset=offset, size=size) as line:
-            data = self._store.read_backup_file(path, offset, size)
+            data = super().read_backup_file(path, offset, size)
             line["got"] = memoryview(data).nbytes
             return data
 
@@ -116,10 +86,8 @@ class Recording:
             reads: Its reads.
         """
         shown = [[read.offset, read.length] for read in reads]
-        preview = getattr(self._store, "preview_container_read", None)
         with self._recorded("preview", path=path, reads=shown):
-            if callable(preview):
-                preview(path, reads)
+            super().preview_container_read(path, reads)
 
     def order_containers_restore(
         self, containers: Sequence[StorePath], /
@@ -129,11 +97,8 @@ class Recording:
         Args:
             containers: The distinct containers of the round.
         """
-        order = getattr(self._store, "order_containers_restore", None)
         with self._recorded("order", containers=list(containers)) as line:
-            if not callable(order):
-                return None
-            answer = cast("Sequence[ContainerExtent] | None", order(containers))
+            answer = super().order_containers_restore(containers)
             if answer is not None:
                 answer = tuple(answer)
                 line["answer"] = [[entry.index, entry.offset, entry.length] for entry in answer]
@@ -145,9 +110,8 @@ class Recording:
         Args:
             folder: Store path of the folder.
         """
-        names = getattr(self._store, "list_containers", None)
         with self._recorded("list", folder=folder) as line:
-            found = cast("Sequence[str]", names(folder)) if callable(names) else ()
+            found = super().list_containers(folder)
             line["names"] = len(found)
             return found
 
