@@ -6,12 +6,11 @@ overlap, and unknown fields are refused.
 """
 
 import bisect
-import json
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from itertools import pairwise
 from operator import attrgetter
-from typing import Final, NoReturn
+from typing import Final
 
 import attrs
 
@@ -27,6 +26,7 @@ from rehydrate.media.geometry import (
 from rehydrate.media.locate import model_of
 from rehydrate.media.pricing import Tape
 from rehydrate.media.segments import UNKNOWN
+from rehydrate.strict_json import Fields, load
 from rehydrate.values import MAX_OFFSET
 
 __all__ = ["MediaFile", "Piece", "Volume", "parse_media"]
@@ -38,7 +38,6 @@ MAX_DRIVES: Final = 1000
 MAX_PIECES: Final = 64
 """Pieces of one container, so that an order of many containers stays within the call contract."""
 MAX_BLOCK: Final = 1 << 24
-MAX_NAME: Final = 4096
 MAX_PARTITION: Final = 255
 _WRAP_COLUMNS: Final = 3
 
@@ -140,11 +139,7 @@ def parse_media(text: str) -> MediaFile:
     """
     if len(text) > MAX_TEXT:
         raise _wrong("is too long")
-    try:
-        found: object = json.loads(text, parse_constant=_no_number, object_pairs_hook=_pairs)
-    except (ValueError, RecursionError) as error:
-        raise _wrong("is no JSON") from error
-    top = _Fields(found, "the file")
+    top = Fields(load(text, _wrong), "the file", _wrong)
     if top.text("format") != "rehydrate-media":
         raise _wrong("is of another format")
     if top.number("version", least=0) != 1:
@@ -162,7 +157,7 @@ def parse_media(text: str) -> MediaFile:
     exact: dict[str, list[Piece]] = {}
     patterns: list[tuple[str, int]] = []
     for place, row in enumerate(top.items("pieces")):
-        _take_piece(_Fields(row, f"piece {place}"), numbers, exact, patterns)
+        _take_piece(Fields(row, f"piece {place}", _wrong), numbers, exact, patterns)
     top.done()
     return MediaFile(
         volumes=volumes,
@@ -173,11 +168,13 @@ def parse_media(text: str) -> MediaFile:
 
 
 def _volume(row: object, number: int) -> Volume:
-    fields = _Fields(row, f"volume {number}")
+    fields = Fields(row, f"volume {number}", _wrong)
     name, kind = fields.text("name"), fields.text("generation")
     unit = fields.number("block_size", least=1, most=MAX_BLOCK, default=1)
-    loaded = fields.flag("loaded")
-    pairs = [fields.of(size, "partitions", 1, 1 << 16) for size in fields.items("partitions", [])]
+    loaded = fields.flag("loaded", default=False)
+    pairs = [
+        fields.whole(size, "partitions", 1, 1 << 16) for size in fields.items("partitions", [])
+    ]
     ends = [_wrap_end(fields, row) for row in fields.items("wrap_ends", [])]
     fields.done()
     if kind == GENERIC:
@@ -209,15 +206,15 @@ def _geometry(
     return native_geometry(tape, pairs=pairs, unit_bytes=float(unit))
 
 
-def _wrap_end(fields: "_Fields", row: object) -> WrapEnd:
+def _wrap_end(fields: Fields, row: object) -> WrapEnd:
     if not isinstance(row, list) or len(row) != _WRAP_COLUMNS:
         raise _wrong(f"has {fields.what} with an end of a wrap that is no [wrap, partition, last]")
-    wrap, partition, last = (fields.of(value, "wrap_ends", 0, MAX_OFFSET - 1) for value in row)
+    wrap, partition, last = (fields.whole(value, "wrap_ends", 0, MAX_OFFSET - 1) for value in row)
     return WrapEnd(wrap, partition, last)
 
 
 def _take_piece(
-    fields: "_Fields",
+    fields: Fields,
     numbers: Mapping[str, int],
     exact: dict[str, list[Piece]],
     patterns: list[tuple[str, int]],
@@ -253,60 +250,3 @@ def _in_order(path: str, pieces: list[Piece]) -> tuple[Piece, ...]:
 
 def _wrong(what: str) -> CorruptMetadataError:
     return CorruptMetadataError(f"the media file {what}", code="media.file")
-
-
-def _no_number(name: str) -> NoReturn:
-    raise _wrong(f"has {name}, which is no number")
-
-
-def _pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise _wrong("names a field twice")
-    return found
-
-
-class _Fields:
-    """The fields of one JSON object, each taken once."""
-
-    def __init__(self, found: object, what: str) -> None:
-        if not isinstance(found, dict):
-            raise _wrong(f"has {what} that is no object")
-        self._left: dict[str, object] = dict(found)
-        self.what = what
-
-    def has(self, name: str) -> bool:
-        return name in self._left
-
-    def text(self, name: str) -> str:
-        value = self._left.pop(name, None)
-        if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME or not value.isprintable():
-            raise _wrong(f"has {self.what} without a usable {name!r}")
-        return value
-
-    def flag(self, name: str) -> bool:
-        value = self._left.pop(name, False)
-        if not isinstance(value, bool):
-            raise _wrong(f"has {self.what} without a usable {name!r}")
-        return value
-
-    def number(
-        self, name: str, *, least: int = 0, most: int = MAX_OFFSET, default: int | None = None
-    ) -> int:
-        return self.of(self._left.pop(name, default), name, least, most)
-
-    def of(self, value: object, name: str, least: int, most: int) -> int:
-        if type(value) is not int or not least <= value <= most:
-            raise _wrong(f"has {self.what} without a usable {name!r}")
-        return value
-
-    def items(self, name: str, default: list[object] | None = None) -> list[object]:
-        value = self._left.pop(name, default)
-        if not isinstance(value, list):
-            raise _wrong(f"has {self.what} without a usable {name!r}")
-        return value
-
-    def done(self) -> None:
-        if self._left:
-            names = ", ".join(map(repr, sorted(self._left)))
-            raise _wrong(f"has {self.what} with unknown fields: {names}")

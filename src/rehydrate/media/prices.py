@@ -6,13 +6,13 @@ of the providers' documents where they could be read, the numbers in ``DEFAULT_T
 a note are commonly quoted and unconfirmed.
 """
 
-import json
 from decimal import Decimal
-from typing import Final, NoReturn
+from typing import Final
 
 import attrs
 
 from rehydrate.errors import CorruptMetadataError, RequestError
+from rehydrate.strict_json import Fields, load
 
 __all__ = ["DEFAULT_TABLE", "MICRO", "Offer", "PriceTable", "parse_table"]
 
@@ -138,17 +138,6 @@ def _wrong(what: str) -> CorruptMetadataError:
     return CorruptMetadataError(f"the price table {what}", code="thaw.prices")
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise _wrong(f"has {name}, which is no number")
-
-
-def _pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise _wrong("names a field twice")
-    return found
-
-
 def parse_table(text: str = DEFAULT_TABLE) -> PriceTable:
     """Read a price table.
 
@@ -161,20 +150,16 @@ def parse_table(text: str = DEFAULT_TABLE) -> PriceTable:
     """
     if len(text) > MAX_TEXT:
         raise _wrong("is too long")
-    try:
-        found: object = json.loads(
-            text, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_pairs
-        )
-    except (ValueError, RecursionError, ArithmeticError) as error:
-        raise _wrong("is no JSON") from error
-    table = _Fields(found, "table")
-    offers = table.take("offers", list)
-    if not isinstance(offers, list) or not 1 <= len(offers) <= MAX_OFFERS:
+    table = _Fields(load(text, _wrong, parse_float=Decimal), "the table", _wrong)
+    offers = table.items("offers")
+    if not 1 <= len(offers) <= MAX_OFFERS:
         raise _wrong("has no offers, or too many")
     parsed = PriceTable(
-        currency=table.text("currency"),
-        gigabyte=table.number("gigabyte", least=1),
-        offers=tuple(_offer(_Fields(one, "offer")) for one in offers),
+        currency=table.words("currency"),
+        gigabyte=table.amount("gigabyte", least=1),
+        offers=tuple(
+            _offer(_Fields(one, f"offer {number}", _wrong)) for number, one in enumerate(offers)
+        ),
     )
     table.done()
     names = [(offer.tier, offer.speed) for offer in parsed.offers]
@@ -184,21 +169,21 @@ def parse_table(text: str = DEFAULT_TABLE) -> PriceTable:
 
 
 def _offer(fields: "_Fields") -> Offer:
-    rate = fields.number("bytes_per_hour", default=0)
+    rate = fields.amount("bytes_per_hour", default=0)
     offer = Offer(
-        tier=fields.text("tier"),
-        speed=fields.text("speed"),
-        quick_s=fields.number("quick_s"),
-        slow_s=fields.number("slow_s"),
+        tier=fields.words("tier"),
+        speed=fields.words("speed"),
+        quick_s=fields.amount("quick_s"),
+        slow_s=fields.amount("slow_s"),
         per_gigabyte=fields.money("per_gigabyte"),
         per_thousand=fields.money("per_thousand"),
         kept_per_gigabyte_month=fields.money("kept_per_gigabyte_month"),
         bytes_per_hour=rate or None,
-        minimum_bytes=fields.number("minimum_bytes", default=0),
-        minimum_days=fields.number("minimum_days", default=0),
-        overhead_bytes=fields.number("overhead_bytes", default=0),
+        minimum_bytes=fields.amount("minimum_bytes", default=0),
+        minimum_days=fields.amount("minimum_days", default=0),
+        overhead_bytes=fields.amount("overhead_bytes", default=0),
         thaws=fields.flag("thaws", default=True),
-        note=fields.text("note", default=""),
+        note=fields.words("note", default=""),
     )
     fields.done()
     if offer.slow_s < offer.quick_s:
@@ -206,47 +191,22 @@ def _offer(fields: "_Fields") -> Offer:
     return offer
 
 
-class _Fields:
-    """The fields of one JSON object, each taken once."""
+class _Fields(Fields):
+    """The fields of one object of the table: names and notes, amounts, and numbers of people."""
 
-    def __init__(self, found: object, what: str) -> None:
-        if not isinstance(found, dict):
-            raise _wrong(f"has a {what} that is no object")
-        self._left: dict[str, object] = dict(found)
-        self._what = what
+    def words(self, name: str, default: str | None = None) -> str:
+        return self.text(name, least=0, most=MAX_WORDS, default=default)
 
-    def take(self, name: str, kind: type | tuple[type, ...], default: object = None) -> object:
-        value = self._left.pop(name, default)
-        if value is None or isinstance(value, bool) != (kind is bool):
-            raise _wrong(f"has a {self._what} without a usable {name!r}")
-        if not isinstance(value, kind):
-            raise _wrong(f"has a {self._what} without a usable {name!r}")
-        return value
-
-    def text(self, name: str, default: str | None = None) -> str:
-        value = self.take(name, str, default)
-        if not isinstance(value, str) or len(value) > MAX_WORDS or not value.isprintable():
-            raise _wrong(f"has a {name!r} that cannot be printed")
-        return value
-
-    def flag(self, name: str, *, default: bool) -> bool:
-        return bool(self.take(name, bool, default))
-
-    def number(self, name: str, *, least: int = 0, default: int | None = None) -> int:
-        value = self.take(name, int, default)
-        if not isinstance(value, int) or not least <= value <= MAX_NUMBER:
-            raise _wrong(f"has a {name!r} out of range")
-        return value
+    def amount(self, name: str, *, least: int = 0, default: int | None = None) -> int:
+        return self.number(name, least=least, most=MAX_NUMBER, default=default)
 
     def money(self, name: str) -> int:
-        value = self.take(name, (int, Decimal))
-        if not isinstance(value, int | Decimal) or not 0 <= value <= MAX_NUMBER:
-            raise _wrong(f"has a {name!r} out of range")
+        value = self.take(name)
+        if isinstance(value, bool) or not isinstance(value, int | Decimal):
+            raise self.unusable(name)
+        if not 0 <= value <= MAX_NUMBER:
+            raise self.unusable(name)
         millionths = Decimal(value) * MICRO
         if millionths != int(millionths):
-            raise _wrong(f"has a {name!r} finer than a millionth")
+            raise _wrong(f"has {self.what} with a {name!r} finer than a millionth")
         return int(millionths)
-
-    def done(self) -> None:
-        if self._left:
-            raise _wrong(f"has unknown fields: {', '.join(map(repr, sorted(self._left)))}")

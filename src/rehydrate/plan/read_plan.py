@@ -14,6 +14,7 @@ import numpy as np
 
 from rehydrate.errors import CorruptMetadataError, LimitError, UnsupportedFormatError
 from rehydrate.plan.rounds import RoundPlan
+from rehydrate.strict_json import load
 from rehydrate.values import MAX_OFFSET, ContainerExtent, StoreId, StorePath
 
 __all__ = ["PlannedContainer", "PlannedExtent", "PlannedRound", "ReadPlan", "planned_round"]
@@ -270,8 +271,7 @@ class ReadPlan:
             msg = f"a saved plan has at most {MAX_JSON} bytes, this one has {len(text)}"
             raise LimitError(msg, code="limit.plan")
         try:
-            document = json.loads(text, object_pairs_hook=_distinct)
-            return _plan(document)
+            return _plan(load(text, _wrong))
         except (AttributeError, TypeError, ValueError, RecursionError) as error:
             msg = f"this is no saved plan: {error}"
             raise CorruptMetadataError(msg, code="plan.corrupt") from error
@@ -302,6 +302,10 @@ def planned_round(kind: str, paths: Sequence[StorePath], plan: RoundPlan) -> Pla
     rows = zip(*(column.tolist() for column in columns.values()), strict=True)
     extents = (PlannedExtent(**dict(zip(columns, row, strict=True))) for row in rows)
     return PlannedRound(kind, tuple(paths), tuple(extents))
+
+
+def _wrong(what: str) -> CorruptMetadataError:
+    return CorruptMetadataError(f"this is no saved plan: it {what}", code="plan.corrupt")
 
 
 def _plan(document: object) -> ReadPlan:
@@ -355,11 +359,3 @@ def _list(value: object) -> list[Any]:
         msg = f"a list is missing where {value!r:.50} is"
         raise ValueError(msg)
     return value
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        msg = "a key occurs twice"
-        raise ValueError(msg)
-    return found

@@ -29,6 +29,7 @@ from rehydrate.formats.native.layout import (
 )
 from rehydrate.formats.native.record import NO_DIGEST, Place, RecordHeader, encode_record
 from rehydrate.formats.walk import DATA, STREAM
+from rehydrate.strict_json import load
 from rehydrate.values import MAX_OFFSET, ReadableBuffer, StoreId, StorePath
 
 __all__ = [
@@ -245,29 +246,21 @@ def load_json(text: bytes, what: str) -> object:
     Raises:
         CorruptMetadataError: It is no such JSON.
     """
+
+    def wrong(problem: str) -> CorruptMetadataError:
+        return CorruptMetadataError(f"a {what} {problem}", code="json.syntax")
+
     try:
-        return json.loads(
-            text.decode(),
-            object_pairs_hook=_unique,
-            parse_int=_whole_number,
-            parse_float=_whole_number,
-            parse_constant=_whole_number,
-        )
-    except (ValueError, RecursionError) as error:
-        raise CorruptMetadataError(f"a {what} is no JSON", code="json.syntax") from error
+        decoded = text.decode()
+    except ValueError as error:
+        raise wrong("is no JSON") from error
+    return load(decoded, wrong, parse_int=_whole_number, parse_float=_whole_number)
 
 
 def _whole_number(digits: str) -> int:
     if len(digits) > _MOST_DIGITS:
         raise ValueError("a number is too long")
     return int(digits)
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name comes twice")
-    return found
 
 
 @attrs.frozen(kw_only=True)
