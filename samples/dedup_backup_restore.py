@@ -57,19 +57,21 @@ from rehydrate import (
     StorePath,
     TargetIdentity,
     TargetRoot,
+    Volume,
+    VolumeEntry,
     restore_files,
 )
-from rehydrate.stores.backup_stream import (
+from rehydrate.windows import (
+    DEDUP_TAG,
     EA_DATA,
     REPARSE_DATA,
     SECURITY_DATA,
+    BackedUpStore,
+    BackupStreamFolder,
     BackupStreamWriter,
     ByteReader,
+    FolderCopy,
 )
-from rehydrate.stores.backup_streams_folder import BackedUpStore, BackupStreamFolder
-from rehydrate.stores.folder_copy import FolderCopy
-from rehydrate.stores.volume import Volume, VolumeEntry
-from rehydrate.values import DEDUP_TAG
 
 PIECE = 1 << 20
 SIDECAR = ".reparse"

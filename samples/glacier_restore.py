@@ -20,13 +20,16 @@ from rehydrate import (
     restore_files,
 )
 from rehydrate.conformance import World
-from rehydrate.media.prices import parse_table
-from rehydrate.media.tiers import ThawOptions
-from rehydrate.stores.objects.archive import ObjectState, Stage
-from rehydrate.stores.objects.asking import ThawChoice
-from rehydrate.stores.objects.client import Fetched
-from rehydrate.stores.objects.store import ObjectStore
-from rehydrate.stores.objects.thawing import ThawingStore
+from rehydrate.objects import (
+    Fetched,
+    ObjectState,
+    ObjectStore,
+    Stage,
+    ThawChoice,
+    ThawingStore,
+    ThawOptions,
+    parse_table,
+)
 
 THAW_SECONDS = 1.0
 DAY_NS = 86_400_000_000_000

@@ -12,9 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rehydrate import RestoreReport, RestoreRequest, StorePath, TargetRoot, restore_files
-from rehydrate.catalogue.native import NativeCatalogue
-from rehydrate.ingest.optimize import optimize
-from rehydrate.ingest.store import create_store
+from rehydrate.native import NativeCatalogue, create_store, optimize
 
 
 class MinimalStore:

@@ -21,9 +21,7 @@ from rehydrate import (
     TargetRoot,
     restore_files,
 )
-from rehydrate.catalogue.native import NativeCatalogue
-from rehydrate.ingest.optimize import optimize
-from rehydrate.ingest.store import create_store
+from rehydrate.native import NativeCatalogue, create_store, optimize
 
 
 class ForwardOnly:

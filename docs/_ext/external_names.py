@@ -5,11 +5,13 @@ The build is nitpicky: a reference to nothing is an error. Two kinds of referenc
 * A name of the standard library, of numpy or attrs has no page here. It is accepted, without a
   link, if it can be imported; a misspelt one is still an error.
 * A signature names ``rehydrate.values.StorePath``; users import, and the pages document,
-  ``rehydrate.StorePath``. The reference is led there. A public signature with a type that the face
-  does not export leads nowhere and fails the build, as it should.
+  ``rehydrate.StorePath``, or the name in one of the faces beside it, such as ``rehydrate.tapes``. The
+  reference is led there. A public signature with a type that no face exports leads nowhere and fails
+  the build, as it should.
 """
 
 import builtins
+import functools
 import importlib
 import typing
 from typing import Any
@@ -22,6 +24,7 @@ from sphinx.environment import BuildEnvironment
 import rehydrate
 
 PACKAGE = rehydrate.__name__
+FACES = ("rehydrate", *(f"rehydrate.{name}" for name in ("native", "objects", "tapes", "windows")))
 
 
 def exists(name: str) -> bool:
@@ -49,8 +52,24 @@ def exists(name: str) -> bool:
     return False
 
 
+@functools.cache
+def exported() -> dict[str, dict[str, str]]:
+    """List what the faces export.
+
+    Returns:
+        For each bare name the face of each home: a name may mean different things in two rooms.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for face in FACES:
+        module = importlib.import_module(face)
+        for name in module.__all__:
+            home = getattr(getattr(module, name), "__module__", "")
+            found.setdefault(name, {})[home] = face
+    return found
+
+
 def face_name(target: str) -> str | None:
-    """Give the name under which the face exports one of our names.
+    """Give the name under which a face exports one of our names.
 
     Args:
         target: Dotted name, such as ``rehydrate.values.StorePath`` or ``StorePath.method``.
@@ -58,11 +77,17 @@ def face_name(target: str) -> str | None:
     Returns:
         Such as ``rehydrate.StorePath``; ``None`` if it is not exported.
     """
-    exported = set(rehydrate.__all__)
     parts = target.split(".")
     for place, part in enumerate(parts):
-        if part in exported:
-            return ".".join([PACKAGE, *parts[place:]])
+        homes = exported().get(part, {})
+        home = ".".join(parts[:place])
+        if home in FACES and place > 1:
+            continue
+        face = homes.get(home) or (next(iter(homes.values())) if len(homes) == 1 else None)
+        if face is not None and (
+            not home.startswith(f"{PACKAGE}.") or home in homes or "" in homes
+        ):
+            return ".".join([face, *parts[place:]])
     return None
 
 

@@ -84,6 +84,8 @@ from rehydrate.staging.root import (
 from rehydrate.stores.directory import (
     DirectoryStore,
 )
+from rehydrate.stores.readahead import AheadCounters, ReadAhead
+from rehydrate.stores.recording import Recording, TraceSummary, replay_trace, summarise_trace
 from rehydrate.stores.volume import (
     ChunkStore,
     NamedStream,
@@ -105,6 +107,7 @@ from rehydrate.values import (
 
 __all__ = [
     "MAX_OFFSET",
+    "AheadCounters",
     "AtTarget",
     "BackupStore",
     "CancelToken",
@@ -148,11 +151,13 @@ __all__ = [
     "PreviewsReads",
     "Progress",
     "PublishError",
+    "ReadAhead",
     "ReadCounters",
     "ReadPlan",
     "ReadableBuffer",
     "ReadsInto",
     "Recall",
+    "Recording",
     "RequestError",
     "RestoreError",
     "RestoreEvent",
@@ -176,6 +181,7 @@ __all__ = [
     "TargetChangedError",
     "TargetIdentity",
     "TargetRoot",
+    "TraceSummary",
     "UnsafeTargetError",
     "UnsupportedFormatError",
     "VersionInfo",
@@ -189,7 +195,9 @@ __all__ = [
     "open_volumes",
     "plan_restore",
     "read_range",
+    "replay_trace",
     "restore_files",
     "restore_in_place",
     "store_folder",
+    "summarise_trace",
 ]

@@ -39,7 +39,7 @@ _MOST_SETTINGS: Final = 64
 class ChunkFolder:
     """Reads the containers of one chunk store out of its ``{GUID}.ddp`` folder.
 
-    Takes store paths as :func:`~rehydrate.stores.volume.store_folder` spells them and finds files
+    Takes store paths as :func:`~rehydrate.store_folder` spells them and finds files
     without regard to case. Implements :class:`~rehydrate.protocols.BackupStore` with all that
     :class:`~rehydrate.stores.directory.DirectoryStore` can, and declares the identity.
     """

@@ -19,7 +19,7 @@ from rehydrate.protocols import BackupStore
 from rehydrate.stores.wrapping import Wrapper
 from rehydrate.values import ContainerExtent, FileExtent, ReadableBuffer, StorePath
 
-__all__ = ["Recording", "TraceSummary", "replay", "summarise"]
+__all__ = ["Recording", "TraceSummary", "replay_trace", "summarise_trace"]
 
 _CALLS: Final = {name: name for name in ("order", "preview", "read", "list")}
 _LONGEST_LINE: Final = 1 << 28
@@ -164,7 +164,7 @@ class TraceSummary:
     switches: int = 0
 
 
-def summarise(path: Path) -> TraceSummary:
+def summarise_trace(path: Path) -> TraceSummary:
     """Return the figures of a trace; lines are in the order in which calls ended.
 
     Args:
@@ -203,7 +203,7 @@ def summarise(path: Path) -> TraceSummary:
     )
 
 
-def replay(path: Path, store: BackupStore) -> int:
+def replay_trace(path: Path, store: BackupStore) -> int:
     """Make the reads and previews of a trace again, one after the other.
 
     Args:

@@ -9,7 +9,7 @@ from rehydrate import FileExtent, StorePath, StoreReadError, TargetRoot, restore
 from rehydrate.conformance import MemoryStore
 from rehydrate.errors import CorruptMetadataError
 from rehydrate.protocols import BackupStore
-from rehydrate.stores.recording import Recording, TraceSummary, replay, summarise
+from rehydrate.stores.recording import Recording, TraceSummary, replay_trace, summarise_trace
 from samples.counting_store import CountingStore, example
 
 PATH = StorePath("one")
@@ -46,7 +46,7 @@ def test_calls_of_a_restore_are_written_down(tmp_path: Path) -> None:
         restore_files(world.requests, recording, target).raise_for_failures()
     lines = [json.loads(line) for line in trace.read_text().splitlines()]
     assert [line["call"] for line in lines] == [call.split()[0] for call in store.calls]
-    found = summarise(trace)
+    found = summarise_trace(trace)
     assert found.reads == sum(call.startswith("read") for call in store.calls)
     assert found.orders == sum(call.startswith("order") for call in store.calls)
     assert found.bytes_read == sum(line.get("got", 0) for line in lines)
@@ -66,7 +66,7 @@ def test_figures_of_a_trace(tmp_path: Path) -> None:
             recording.read_backup_file(StorePath("none"), 0, 1)
         assert list(recording.list_containers(StorePath("x"))) == []
     recording.read_backup_file(PATH, 0, 1)  # not recorded any more
-    assert summarise(trace) == TraceSummary(
+    assert summarise_trace(trace) == TraceSummary(
         orders=1, previews=1, reads=4, errors=1, bytes_read=30, read_seconds=4.0, seconds=14.0,
         containers=3, backward=1, switches=2,
     )  # fmt: skip
@@ -82,9 +82,9 @@ def test_trace_is_played_again(tmp_path: Path) -> None:
             recording.read_backup_file(StorePath("none"), 0, 1)
     calls = list(store.calls)
     with Recording(store, again) as recording:
-        assert replay(trace, recording) == 10
+        assert replay_trace(trace, recording) == 10
     assert store.calls == calls * 2
-    assert replay(trace, Bare()) == 10  # a store without previews
+    assert replay_trace(trace, Bare()) == 10  # a store without previews
 
 
 def test_declarations_are_those_of_the_store(tmp_path: Path) -> None:
@@ -112,11 +112,11 @@ def test_damaged_trace_is_refused(tmp_path: Path, line: str) -> None:
     trace = tmp_path / "trace"
     trace.write_text(f"{line}\n")
     with pytest.raises(CorruptMetadataError):
-        summarise(trace)
+        summarise_trace(trace)
 
 
 def test_trace_that_cannot_be_read_or_written(tmp_path: Path) -> None:
     with pytest.raises(StoreReadError):
-        summarise(tmp_path / "none")
+        summarise_trace(tmp_path / "none")
     with pytest.raises(StoreReadError):
         Recording(Bare(), tmp_path / "none" / "trace")

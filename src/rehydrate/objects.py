@@ -1,0 +1,40 @@
+"""Object storage: stores of objects, and thaws of archived ones with their prices.
+
+This is the public face of these; the rooms behind it may change.
+"""
+
+from rehydrate.media.prices import DEFAULT_TABLE, Offer, PriceTable, parse_table
+from rehydrate.media.tiers import ThawOptions, ThawPlan, ThawPrice, Wave, thaw_plan, waves
+from rehydrate.stores.objects.archive import Archive, ObjectState, S3Archive, Stage
+from rehydrate.stores.objects.asking import ThawChoice
+from rehydrate.stores.objects.client import Access, Fetched, ObjectClient
+from rehydrate.stores.objects.link import Link
+from rehydrate.stores.objects.quote import ThawQuote
+from rehydrate.stores.objects.store import ObjectStore, Traffic
+from rehydrate.stores.objects.thawing import ThawingStore
+
+__all__ = [
+    "DEFAULT_TABLE",
+    "Access",
+    "Archive",
+    "Fetched",
+    "Link",
+    "ObjectClient",
+    "ObjectState",
+    "ObjectStore",
+    "Offer",
+    "PriceTable",
+    "S3Archive",
+    "Stage",
+    "ThawChoice",
+    "ThawOptions",
+    "ThawPlan",
+    "ThawPrice",
+    "ThawQuote",
+    "ThawingStore",
+    "Traffic",
+    "Wave",
+    "parse_table",
+    "thaw_plan",
+    "waves",
+]
