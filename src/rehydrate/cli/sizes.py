@@ -3,15 +3,15 @@
 import re
 from typing import Final
 
+from rehydrate import units
+from rehydrate.units import counted, size
+
 __all__ = ["counted", "duration", "moment", "parse_amount", "parse_size", "size"]
 
-_UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _SIZE: Final = re.compile(r"(\d{1,18})(?:\.(\d{1,6}))?\s*([KMGTP]?)(?:I?B)?", re.IGNORECASE)
 _AMOUNT: Final = re.compile(r"(\d{1,12})(?:\.(\d{1,6}))?")
 _STEP: Final = 1024
 _TEN: Final = 10
-_MINUTE: Final = 60
-_HOUR: Final = 3600
 
 
 def parse_size(text: str) -> int:
@@ -55,37 +55,9 @@ def parse_amount(text: str) -> int:
     return int(whole) * 10**6 + int((fraction or "").ljust(6, "0"))
 
 
-def size(number: int) -> str:
-    """Return a number of bytes with three digits and a unit."""
-    value = float(number)
-    for unit in _UNITS:
-        # 1023.95 would be shown as 1024.0 of the smaller unit.
-        if value < _STEP - 0.05 or unit == _UNITS[-1]:
-            break
-        value /= _STEP
-    else:
-        unit = _UNITS[-1]
-    if unit == "B":
-        return f"{number} B"
-    return f"{value:.2f} {unit}" if value < _TEN else f"{value:.1f} {unit}"
-
-
 def duration(seconds: float) -> str:
-    """Return a time span: ``0.42 s``, ``12.3 s``, ``2 min 05 s``, ``3 h 07 min``."""
-    if seconds < _TEN:
-        return f"{seconds:.2f} s"
-    if seconds < _MINUTE:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < _HOUR:
-        return f"{whole // _MINUTE} min {whole % _MINUTE:02} s"
-    return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02} min"
-
-
-def counted(number: int, thing: str, things: str | None = None) -> str:
-    """Return ``1 file`` or ``1,204 files``."""
-    name = thing if number == 1 else things or thing + "s"
-    return f"{number:,} {name}"
+    """Return a time that was measured: ``0.42 s``, and from 10 seconds on as everywhere."""
+    return f"{seconds:.2f} s" if seconds < _TEN else units.duration(seconds)
 
 
 def moment(nanoseconds: int) -> str:

@@ -18,16 +18,10 @@ from rehydrate.plan.page_lanes import colour_classes, draw_lanes
 from rehydrate.plan.page_script import SCRIPT
 from rehydrate.plan.page_style import STYLE
 from rehydrate.plan.page_tape import draw_media, draw_orders, draw_tape, tape_record
-from rehydrate.plan.page_text import (
-    amount,
-    counted,
-    data_block,
-    duration,
-    escaped,
-    visible,
-)
+from rehydrate.plan.page_text import data_block, escaped, visible
 from rehydrate.plan.read_plan import ReadPlan
 from rehydrate.plan.sketch import PlanSketch
+from rehydrate.units import counted, duration, size
 
 __all__ = ["PagePart", "plan_page"]
 
@@ -161,13 +155,13 @@ def _tiles(part: PagePart) -> str:
     known = sum(container.extents > 0 for container in data.by_container())
     tiles = [
         ("containers", f"{known:,}", counted(data.visits, "visit")),
-        ("data to read", amount(plan.bytes_to_read),
-         f"{amount(plan.bytes_needed)} needed, amplification {plan.amplification:.3f}"),
+        ("data to read", size(plan.bytes_to_read),
+         f"{size(plan.bytes_needed)} needed, amplification {plan.amplification:.3f}"),
         ("reads", f"{data.reads:,}", counted(len(data.extents), "extent")),
-        ("stream maps", amount(plan.metadata_bytes), counted(plan.round("stream").reads, "read")),
-        ("files", f"{plan.files:,}", amount(plan.logical_bytes)),
-        ("space needed", amount(plan.allocated_bytes), "at the target"),
-        ("unfinished at once", amount(plan.unfinished_peak), "at most"),
+        ("stream maps", size(plan.metadata_bytes), counted(plan.round("stream").reads, "read")),
+        ("files", f"{plan.files:,}", size(plan.logical_bytes)),
+        ("space needed", size(plan.allocated_bytes), "at the target"),
+        ("unfinished at once", size(plan.unfinished_peak), "at most"),
     ]  # fmt: skip
     if estimates.total_seconds is not None:
         tiles.append(("expected time", duration(estimates.total_seconds), _spent(estimates)))

@@ -6,9 +6,10 @@ import numpy as np
 
 from rehydrate.plan.estimates import PlanEstimates, Record, seconds_at
 from rehydrate.plan.page_lanes import colour_classes, column_width
-from rehydrate.plan.page_text import amount, coordinate, counted, duration, escaped, visible
+from rehydrate.plan.page_text import coordinate, escaped, visible
 from rehydrate.plan.read_plan import ReadPlan
 from rehydrate.plan.sketch import PlanSketch
+from rehydrate.units import counted, duration, size
 
 __all__ = ["draw_files", "draw_legend", "file_names", "shown_files"]
 
@@ -33,7 +34,7 @@ def draw_legend(sketch: PlanSketch) -> str:
         buttons.append(
             f'<li><button type="button" aria-pressed="false" data-g="{number}">'
             f'<i class="key {colour}"></i><span class="what">{escaped(name)}{rest}</span>'
-            f"<small>{files}{amount(group.size)}</small></button></li>"
+            f"<small>{files}{size(group.size)}</small></button></li>"
         )
     shared = len(sketch.groups)
     if (sketch.marks.group == shared).any():
@@ -95,15 +96,15 @@ def draw_files(plan: ReadPlan, sketch: PlanSketch, estimates: PlanEstimates | No
                 f'<path class="mark {colours[group]}" data-g="{group}" d="M{coordinate(left)}'
                 f' {row * HEIGHT + 25}h{coordinate(max(right - left, 3.0))}v50H{coordinate(left)}z"/>'
             )
-        when = "not complete" if lost else f"after {amount(finish)}"
+        when = "not complete" if lost else f"after {size(finish)}"
         if seconds is not None and not lost:
             when = duration(seconds[number])
-        said = f"{name}, {amount(int(sketch.sizes[number]))}, finished: {when}"
+        said = f"{name}, {size(int(sketch.sizes[number]))}, finished: {when}"
         rows.append(
             f'<div class="row" role="option" aria-selected="false" data-i="{row}"'
             f' aria-label="{escaped(said)}"><span class="name" title="{escaped(name)}"><bdi>'
             f'{escaped(name)}</bdi></span><span class="bar"></span>'
-            f'<span class="num">{amount(int(sketch.sizes[number]))}</span>'
+            f'<span class="num">{size(int(sketch.sizes[number]))}</span>'
             f'<span class="num{" bad" if lost else ""}">{when}</span></div>'
         )
     hidden = len(sketch.names) - len(shown)
@@ -118,7 +119,7 @@ def draw_files(plan: ReadPlan, sketch: PlanSketch, estimates: PlanEstimates | No
         f"{_course(plan, sketch)}"
         f'<div class="files lanes" style="--name:{column_width(longest)}"><div class="scroll">'
         '<div class="head" aria-hidden="true"><span>file</span>'
-        f'<span class="ticks"><span>start</span><span>{amount(total)} read</span></span>'
+        f'<span class="ticks"><span>start</span><span>{size(total)} read</span></span>'
         "<span>size</span><span>finished</span></div>"
         '<div class="rows" role="listbox" tabindex="0" data-chart="files"'
         ' aria-label="Files in the order in which they are finished">'
@@ -139,7 +140,7 @@ def _course(plan: ReadPlan, sketch: PlanSketch) -> str:
         f"V{coordinate(HEIGHT * (1 - level / highest))}H{coordinate(step * (at + 1))}"
         for at, level in enumerate(levels)
     )
-    said = f"Unfinished bytes over the restore; at most {amount(plan.unfinished_peak)}"
+    said = f"Unfinished bytes over the restore; at most {size(plan.unfinished_peak)}"
     return (
         f'<figure class="course"><figcaption>{escaped(said)}</figcaption>'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img"'

@@ -9,9 +9,10 @@ import numpy as np
 from rehydrate.chunks import Ints
 from rehydrate.plan.estimates import Record
 from rehydrate.plan.lanes import ExtentColumns, Floats, Lanes, find_lanes
-from rehydrate.plan.page_text import amount, coordinate, counted, escaped, visible
+from rehydrate.plan.page_text import coordinate, escaped, visible
 from rehydrate.plan.read_plan import PlannedRound
 from rehydrate.plan.sketch import Marks, PlanSketch
+from rehydrate.units import counted, size
 
 __all__ = ["LaneDrawing", "colour_classes", "column_width", "draw_lanes"]
 
@@ -203,7 +204,7 @@ class _Drawing:
         count = len(self._lanes)
         label = f"Containers of the {kind} round, in reading order"
         ticks = "".join(
-            f"<span>{amount(self._widest * tick / (TICKS - 1))}</span>" for tick in range(TICKS)
+            f"<span>{size(self._widest * tick / (TICKS - 1))}</span>" for tick in range(TICKS)
         )
         dense = " dense" if count > DENSE else ""
         scroll = ' class="scroll"' if count > DENSE else ""
@@ -288,15 +289,15 @@ class _Drawing:
         places = ", ".join(f"{step + 1:,}" for step in mine[:SHOWN_STEPS])
         places += " …" if len(mine) > SHOWN_STEPS else ""
         said = (
-            f"{name}, read at {places or 'a later place'}, {amount(sums[1])} needed,"
-            f" {amount(sums[2])} to read in {counted(sums[0], 'read')}"
+            f"{name}, read at {places or 'a later place'}, {size(sums[1])} needed,"
+            f" {size(sums[2])} to read in {counted(sums[0], 'read')}"
         )
         return (
             f'<div class="row" role="option" aria-selected="false" data-i="{lane}"'
             f' aria-label="{escaped(said)}"><span class="no">{places}</span>'
             f'<span class="name" title="{escaped(name)}"><bdi>{escaped(name)}</bdi></span>'
-            f'<span class="bar"></span><span class="num">{amount(sums[1])}</span>'
-            f'<span class="num">{amount(sums[2])}</span><span class="num">{sums[0]:,}</span></div>'
+            f'<span class="bar"></span><span class="num">{size(sums[1])}</span>'
+            f'<span class="num">{size(sums[2])}</span><span class="num">{sums[0]:,}</span></div>'
         )
 
     def _named(self, lane: int) -> tuple[str, str]:

@@ -6,7 +6,8 @@ from typing import Final
 import attrs
 
 from rehydrate.plan.estimates import PlanEstimates, Record, TapeDrawing
-from rehydrate.plan.page_text import amount, coordinate, counted, duration, escaped, visible
+from rehydrate.plan.page_text import coordinate, escaped, visible
+from rehydrate.units import counted, duration, size
 
 __all__ = ["draw_media", "draw_orders", "draw_tape", "tape_record"]
 
@@ -28,7 +29,7 @@ def draw_media(estimates: PlanEstimates) -> str:
         f'<tr><td class="num">{number:,}</td><th scope="row">{escaped(medium.name)}</th>'
         f"<td>{escaped(medium.kind)}</td>"
         f'<td class="num">{medium.containers:,}</td>'
-        f'<td class="num">{amount(medium.bytes_to_read)}</td>'
+        f'<td class="num">{size(medium.bytes_to_read)}</td>'
         + "".join(
             f'<td class="num">{"" if seconds is None else duration(seconds)}</td>'
             for seconds in (medium.ready_seconds, medium.locate_seconds, medium.read_seconds)

@@ -1,4 +1,4 @@
-"""Text of the plan page: names nobody chose for it, numbers, and data inside a script element."""
+"""Text of the plan page: names nobody chose for it, coordinates, and data inside a script element."""
 
 import html
 import json
@@ -7,17 +7,12 @@ from typing import Final
 
 from rehydrate.plan.estimates import Record
 
-__all__ = ["amount", "coordinate", "counted", "data_block", "duration", "escaped", "visible"]
+__all__ = ["coordinate", "data_block", "escaped", "visible"]
 
 # Controls, what changes the direction of text, what breaks lines, and bytes that are no text.
 _HIDDEN: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
-_UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
-_STEP: Final = 1024
-_TEN: Final = 10
-_MINUTE: Final = 60
-_HOUR: Final = 3600
 _LONGEST: Final = 300
 _ESCAPED_BYTES: Final = range(0xDC80, 0xDD00)
 
@@ -58,49 +53,6 @@ def data_block(record: Record) -> str:
     """
     found = json.dumps(record, separators=(",", ":"), allow_nan=False)
     return found.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def amount(number: float) -> str:
-    """Return a number of bytes with three digits and a unit.
-
-    Args:
-        number: Bytes.
-    """
-    value = float(number)
-    unit = _UNITS[0]
-    for unit in _UNITS:
-        # 1023.95 would be shown as 1024.0 of the smaller unit.
-        if value < _STEP - 0.05 or unit == _UNITS[-1]:
-            break
-        value /= _STEP
-    if unit == "B":
-        return f"{value:.0f} B"
-    return f"{value:.2f} {unit}" if value < _TEN else f"{value:.1f} {unit}"
-
-
-def duration(seconds: float) -> str:
-    """Return a time span: ``4.2 s``, ``2 min 05 s``, ``3 h 07 min``.
-
-    Args:
-        seconds: Its length.
-    """
-    if seconds < _MINUTE:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < _HOUR:
-        return f"{whole // _MINUTE} min {whole % _MINUTE:02} s"
-    return f"{whole // _HOUR:,} h {whole % _HOUR // _MINUTE:02} min"
-
-
-def counted(number: int, thing: str, things: str | None = None) -> str:
-    """Return ``1 file`` or ``1,204 files``.
-
-    Args:
-        number: How many.
-        thing: One of them.
-        things: Several of them.
-    """
-    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
 
 
 def coordinate(value: float) -> str:

@@ -37,7 +37,7 @@ def test_what_is_no_size_is_refused_by_name(text: str) -> None:
         (10 * 1024, "10.0 KiB"),
         (1024**2 - 1, "1.00 MiB"),
         (1 << 30, "1.00 GiB"),
-        (5000 << 50, "5000.0 PiB"),
+        (5000 << 50, "4.88 EiB"),
     ],
 )
 def test_sizes_are_written_short(number: int, expected: str) -> None:

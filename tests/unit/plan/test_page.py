@@ -14,7 +14,7 @@ import pytest
 from rehydrate.plan import page_lanes
 from rehydrate.plan.estimates import PlanEstimates, PlannedMedium, TapeDrawing, TapePass
 from rehydrate.plan.page import PagePart, plan_page
-from rehydrate.plan.page_text import amount, counted, data_block, duration, visible
+from rehydrate.plan.page_text import data_block, visible
 from rehydrate.plan.read_plan import PlannedExtent, PlannedRound, ReadPlan
 from rehydrate.values import MAX_OFFSET, ContainerExtent, StorePath
 from tests.unit.plan.oracle import Row, table_of
@@ -281,17 +281,6 @@ def test_the_largest_drawings_stay_small() -> None:
     tape = TapeDrawing(name="A", length_m=900.0, wraps=280, passes=passes)
     part = PagePart(plan=plan, sketch=sketch, estimates=PlanEstimates(tapes=(tape,)))
     assert len(plan_page([part]).encode()) < 5_000_000
-
-
-def test_numbers_are_short() -> None:
-    assert [amount(n) for n in (0, 1023, 1024, 1048524, 1048525, 5 << 30, 2**63)] == [
-        "0 B", "1023 B", "1.00 KiB", "1023.9 KiB", "1.00 MiB", "5.00 GiB", "8.00 EiB",
-    ]  # fmt: skip
-    assert [duration(s) for s in (0, 59.94, 65, 3661, 360_000)] == [
-        "0.0 s", "59.9 s", "1 min 05 s", "1 h 01 min", "100 h 00 min",
-    ]  # fmt: skip
-    assert counted(1, "file") == "1 file"
-    assert counted(1200, "entry", "entries") == "1,200 entries"
 
 
 def test_long_names_keep_both_ends() -> None:
