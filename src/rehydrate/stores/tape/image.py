@@ -15,12 +15,14 @@ import attrs
 
 from rehydrate.errors import CorruptMetadataError, StoreReadError
 from rehydrate.ports import Files, SystemFiles
-from rehydrate.stores.tape.drive import TapePosition, end_of_data
+from rehydrate.stores.tape.drive import TapePosition, end_of_data, read_failed
 from rehydrate.values import MAX_OFFSET
 
 __all__ = ["TapeImage"]
 
 _LARGEST_TABLE: Final = 1 << 30
+_LARGEST_RECORD: Final = 1 << 24
+"""One byte more than a drive can read at a time: READ(6) has 24 bits for the length."""
 _FILEMARK: Final = -1
 
 
@@ -52,7 +54,8 @@ class TapeImage:
         """
         self._files: Files = SystemFiles() if files is None else files
         try:
-            self._items = _items(table.read_bytes()[:_LARGEST_TABLE], letters)
+            with table.open("rb") as file:
+                self._items = _items(file.read(_LARGEST_TABLE), letters)
             flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
             self._fd = self._files.open(os.fsencode(records), flags)
         except OSError as error:
@@ -105,7 +108,10 @@ class TapeImage:
         self._at = attrs.evolve(self._at, block=self._at.block + 1)
         if item.length == _FILEMARK:
             return None
-        data = self._files.pread(self._fd, item.length, item.at)
+        try:
+            data = self._files.pread(self._fd, item.length, item.at)
+        except OSError as error:
+            raise read_failed(f"cannot read the file of records: {error}") from error
         if len(data) != item.length:
             raise StoreReadError("the file of records is too short", code="tape.image")
         return data
@@ -136,10 +142,16 @@ def _items(raw: bytes, letters: str) -> list[list[_Item]]:
         if not isinstance(letter, str) or len(letter) != 1 or letter not in letters:
             raise _wrong("names an unknown partition")
         items = found[letters.index(letter)]
-        if row.get("block") != len(items) or row.get("kind") not in {"record", "filemark"}:
+        kind = row.get("kind")
+        if _number(row, "block") != len(items) or kind not in (
+            "record",
+            "filemark",
+        ):  # may be a list
             raise _wrong("has a row out of order or of unknown kind")
-        mark = row["kind"] == "filemark"
-        items.append(_Item(_number(row, "at"), _FILEMARK if mark else _number(row, "length")))
+        length = _FILEMARK if kind == "filemark" else _number(row, "length")
+        if length >= _LARGEST_RECORD:
+            raise _wrong(f"has a record of {length} bytes")
+        items.append(_Item(_number(row, "at"), length))
     return found
 
 

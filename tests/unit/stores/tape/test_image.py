@@ -64,6 +64,10 @@ def test_what_is_not_there_is_the_end_of_data(tmp_path: Path) -> None:
         "", "[", "{}", "[1]", '[{"partition": "c"}]', '[{"partition": 1}]', "[" * 100_000,
         '[{"partition": "a", "block": 1, "kind": "record"}]',
         '[{"partition": "a", "block": 0, "kind": "gap"}]',
+        '[{"partition": "a", "block": 0, "kind": []}]',
+        '[{"partition": "a", "block": false, "kind": "filemark", "at": 0}]',
+        '[{"partition": "a", "block": 0, "kind": "record", "length": 16777216, "at": 0}]',
+        '[{"partition": "a", "block": 0, "kind": "record", "length": 4611686018427387904, "at": 0}]',
         '[{"partition": "a", "block": 0, "kind": "record", "length": -1, "at": 0}]',
         '[{"partition": "a", "block": 0, "kind": "record", "length": 1, "at": true}]',
     ],
@@ -77,3 +81,9 @@ def test_a_table_that_is_none_is_refused(tmp_path: Path, table: str) -> None:
 def test_files_that_are_not_there_are_told(tmp_path: Path) -> None:
     with pytest.raises(StoreReadError, match="cannot open"):
         TapeImage(tmp_path / "none", tmp_path / "none")
+
+
+def test_a_place_that_no_file_has_is_told(tmp_path: Path) -> None:
+    row = {"partition": "a", "block": 0, "kind": "record", "length": 3, "at": 2**63 - 1}
+    with make(tmp_path, json.dumps([row])) as tape, pytest.raises(StoreReadError):
+        tape.read_record()
