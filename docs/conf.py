@@ -21,6 +21,7 @@ extensions = [
     "command_help",
     "external_names",
     "floors_picture",
+    "plan_example",
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.doctest",
