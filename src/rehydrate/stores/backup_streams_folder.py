@@ -18,10 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, Self
 
-import numpy as np
-import numpy.typing as npt
-
-from rehydrate.errors import ContainerNotFoundError, RestoreError, StoreError, StoreReadError
+from rehydrate.errors import ContainerNotFoundError, RestoreError, StoreReadError
 from rehydrate.ports import Files
 from rehydrate.stores.backup_stream import (
     EA_DATA,
@@ -40,6 +37,7 @@ from rehydrate.stores.chunk_folder import (
     read_settings,
 )
 from rehydrate.stores.host_tree import HostTree, Selection, inner_path, read_exactly, shown
+from rehydrate.stores.host_volume import PRIVATE_FOLDER, HostVolume, walk
 from rehydrate.stores.ntfs_attributes import owner_sid
 from rehydrate.stores.volume import (
     ChunkStore,
@@ -55,7 +53,6 @@ __all__ = ["BackedUpStore", "BackupStreamFolder", "holds_backup_streams"]
 _CACHED_PARTS: Final = 1 << 18
 _LARGEST_PART: Final = 1 << 20
 _TAG: Final = 4
-_PRIVATE: Final = b"SYSTEM VOLUME INFORMATION"
 _LOOKED_AT: Final = 16
 _FOLDERS_LOOKED_AT: Final = 1024
 
@@ -173,7 +170,7 @@ class BackedUpStore:
 _EMPTY: Final = DataStream(name="", sparse=False, size=0, blocks=())
 
 
-class BackupStreamFolder:
+class BackupStreamFolder(HostVolume[BackedUpStore]):
     """Implements :class:`~rehydrate.stores.volume.Volume` over a folder of backup streams."""
 
     def __init__(self, root: str | os.PathLike[str], *, files: Files | None = None) -> None:
@@ -187,44 +184,13 @@ class BackupStreamFolder:
             ContainerNotFoundError: There is no such folder.
             StoreReadError: It cannot be opened.
         """
-        self._tree = HostTree(root, files=files)
+        super().__init__(root, BackedUpStore, files=files)
         self._parsed = _Parsed()
-        self._stores: list[BackedUpStore] = []
-        self._lock = threading.Lock()
-        self._problems: dict[str, None] = {}
-
-    def close(self) -> None:
-        """Close the folder and all stores that were opened."""
-        with self._lock:
-            stores, self._stores = self._stores, []
-        for store in stores:
-            store.close()
-        self._tree.close()
 
     @property
     def facts(self) -> VolumeFacts:
         """What the volume is."""
         return VolumeFacts(source="folder of Win32 backup streams")
-
-    @property
-    def case_table(self) -> npt.NDArray[np.uint16] | None:
-        """Not known: names are compared exactly."""
-        return None
-
-    @property
-    def problems(self) -> Sequence[str]:
-        """What could not be read so far, each said once."""
-        with self._lock:
-            return tuple(self._problems)
-
-    @property
-    def remarks(self) -> Sequence[str]:
-        """Nothing."""
-        return ()
-
-    def _tell(self, problem: str) -> None:
-        with self._lock:
-            self._problems[problem] = None
 
     def entries(self, prefixes: Sequence[bytes] = ()) -> Iterator[VolumeEntry]:
         """Iterate names in tree order; see :class:`~rehydrate.stores.volume.Volume`.
@@ -233,16 +199,7 @@ class BackupStreamFolder:
             prefixes: Only these paths and what is below them; empty = everything.
         """
         wanted = Selection(prefixes)
-        pending = [self._level(b"", wanted)]
-        while pending:
-            entry = next(pending[-1], None)
-            if entry is None:
-                pending.pop()
-                continue
-            if wanted.holds(entry.path):
-                yield entry
-            if entry.directory:
-                pending.append(self._level(entry.path, wanted))
+        return walk(wanted, lambda path: self._level(path, wanted), lambda entry: entry.directory)
 
     def _level(self, path: bytes, wanted: Selection) -> Iterator[VolumeEntry]:
         try:
@@ -253,7 +210,7 @@ class BackupStreamFolder:
             return
         for name, status in found:
             full = inner_path(path, name)
-            if not wanted.leads(full) or (not path and name.upper() == _PRIVATE):
+            if not wanted.leads(full) or (not path and name.upper() == PRIVATE_FOLDER):
                 continue
             if stat.S_ISDIR(status.st_mode):
                 yield VolumeEntry(path=full, number=0, directory=True, size=0)
@@ -376,23 +333,6 @@ class BackupStreamFolder:
                 except (RestoreError, OSError) as error:
                     self._tell(f"{file.path}: {error}")
         return ChunkStore(listed.store, tuple(files))
-
-    def store(self, identity: StoreId) -> BackedUpStore:
-        """Return the chunk store with that identity.
-
-        Raises:
-            StoreError: There is no such store (``code = "store.unknown"``).
-        """
-        self._tree.check_open()
-        folder = dict(find_chunk_stores(self._tree.path)).get(identity)
-        if folder is None:
-            raise StoreError(
-                f"there is no chunk store {identity} in {self._tree.path}", code="store.unknown"
-            )
-        store = BackedUpStore(ChunkFolder(folder, identity, files=self._tree.files))
-        with self._lock:
-            self._stores.append(store)
-        return store
 
     def settings(self) -> Mapping[str, bytes]:
         """Return the files of ``System Volume Information/Dedup/Settings``; see the protocol."""

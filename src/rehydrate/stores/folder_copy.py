@@ -33,15 +33,11 @@ are left out and told.
 
 import os
 import stat
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-
-from rehydrate.errors import ContainerNotFoundError, StoreError, StoreReadError
+from rehydrate.errors import ContainerNotFoundError, StoreReadError
 from rehydrate.ports import Files
 from rehydrate.stores.chunk_folder import (
     ChunkFolder,
@@ -59,17 +55,17 @@ from rehydrate.stores.folder_places import (
     FolderPlaces,
     Place,
 )
-from rehydrate.stores.host_tree import Folder, HostTree, Selection, inner_path, read_exactly, shown
+from rehydrate.stores.host_tree import Folder, Selection, inner_path, read_exactly, shown
+from rehydrate.stores.host_volume import PRIVATE_FOLDER, HostVolume, walk
 from rehydrate.stores.ntfs_attributes import DriverAttributes, filetime, owner_sid
 from rehydrate.stores.sidecars import LARGEST_REPARSE_DATA, SUFFIX, partner_of, sidecars_first
 from rehydrate.stores.volume import FILE_ATTRIBUTE_DIRECTORY, ChunkStore, VolumeEntry, VolumeFacts
-from rehydrate.values import DEDUP_TAG, FileExtent, StoreId
+from rehydrate.values import DEDUP_TAG, FileExtent
 
 __all__ = ["FolderCopy"]
 
 _BLOCK: Final = 4096
 _PIECE: Final = 1 << 16
-_PRIVATE: Final = b"SYSTEM VOLUME INFORMATION"
 # Metadata files of NTFS, which drivers show on request.
 _METADATA: Final = frozenset(
     b"$MFT $MFTMIRR $LOGFILE $VOLUME $ATTRDEF $BITMAP $BOOT $BADCLUS $SECURE $UPCASE "
@@ -77,7 +73,7 @@ _METADATA: Final = frozenset(
 )
 
 
-class FolderCopy:
+class FolderCopy(HostVolume[ChunkFolder]):
     """Implements :class:`~rehydrate.stores.volume.Volume` over a folder; see the module for rules.
 
     The case of names matters here, as nothing tells the table of the volume; only the names of
@@ -95,22 +91,10 @@ class FolderCopy:
             ContainerNotFoundError: There is no such folder.
             StoreReadError: It cannot be opened.
         """
-        self._tree = HostTree(root, files=files)
-        self._stores: list[ChunkFolder] = []
-        self._lock = threading.Lock()
-        self._problems: dict[str, None] = {}
-        self._remarks: dict[str, None] = {}
+        super().__init__(root, lambda folder: folder, files=files)
         with self._tree.folder(b"") as folder:
             self._driver = DriverAttributes.of(folder)
         self._places = FolderPlaces(self._tree, self._driver, self._tell, self._remark)
-
-    def close(self) -> None:
-        """Close the folder and all stores that were opened."""
-        with self._lock:
-            stores, self._stores = self._stores, []
-        for store in stores:
-            store.close()
-        self._tree.close()
 
     @property
     def facts(self) -> VolumeFacts:
@@ -119,31 +103,6 @@ class FolderCopy:
             return VolumeFacts(source=f"mounted volume ({self._driver.name})", file_system="NTFS")
         return VolumeFacts(source="folder copy")
 
-    @property
-    def case_table(self) -> npt.NDArray[np.uint16] | None:
-        """Not known: names are compared exactly."""
-        return None
-
-    @property
-    def problems(self) -> Sequence[str]:
-        """What could not be read so far, each said once."""
-        with self._lock:
-            return tuple(self._problems)
-
-    @property
-    def remarks(self) -> Sequence[str]:
-        """What is worth knowing, each said once."""
-        with self._lock:
-            return tuple(self._remarks)
-
-    def _tell(self, problem: str) -> None:
-        with self._lock:
-            self._problems[problem] = None
-
-    def _remark(self, remark: str) -> None:
-        with self._lock:
-            self._remarks[remark] = None
-
     def entries(self, prefixes: Sequence[bytes] = ()) -> Iterator[VolumeEntry]:
         """Iterate names in tree order; see :class:`~rehydrate.stores.volume.Volume`.
 
@@ -151,16 +110,11 @@ class FolderCopy:
             prefixes: Only these paths and what is below them; empty = everything.
         """
         wanted = Selection(prefixes)
-        pending = [iter(self._level(b"", wanted))]
-        while pending:
-            entry = next(pending[-1], None)
-            if entry is None:
-                pending.pop()
-                continue
-            if wanted.holds(entry.path):
-                yield entry
-            if entry.directory and entry.number in (PLAIN, BESIDE):
-                pending.append(iter(self._level(entry.path, wanted)))
+        return walk(
+            wanted,
+            lambda path: iter(self._level(path, wanted)),
+            lambda entry: entry.directory and entry.number in (PLAIN, BESIDE),
+        )
 
     def _level(self, path: bytes, wanted: Selection) -> list[VolumeEntry]:
         """Return the entries of one directory that are wanted or lead to wanted ones."""
@@ -175,7 +129,9 @@ class FolderCopy:
 
     def _is_private(self, path: bytes, name: bytes) -> bool:
         upper = name.upper()
-        return not path and (upper == _PRIVATE or (bool(self._driver.name) and upper in _METADATA))
+        return not path and (
+            upper == PRIVATE_FOLDER or (bool(self._driver.name) and upper in _METADATA)
+        )
 
     def _entry(self, folder: Folder, path: bytes, place: Place) -> VolumeEntry:
         status, driver = place.status, self._driver
@@ -295,23 +251,6 @@ class FolderCopy:
         """Return the chunk stores in the folder, sorted by identity; none is no fault."""
         found = find_chunk_stores(self._tree.path)
         return [list_chunk_store(identity, folder) for identity, folder in found]
-
-    def store(self, identity: StoreId) -> ChunkFolder:
-        """Return the chunk store with that identity.
-
-        Raises:
-            StoreError: There is no such store (``code = "store.unknown"``).
-        """
-        self._tree.check_open()
-        folder = dict(find_chunk_stores(self._tree.path)).get(identity)
-        if folder is None:
-            raise StoreError(
-                f"there is no chunk store {identity} in {self._tree.path}", code="store.unknown"
-            )
-        store = ChunkFolder(folder, identity, files=self._tree.files)
-        with self._lock:
-            self._stores.append(store)
-        return store
 
     def settings(self) -> Mapping[str, bytes]:
         """Return the files of ``System Volume Information/Dedup/Settings``; see the protocol."""
