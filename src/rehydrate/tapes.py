@@ -41,8 +41,8 @@ from rehydrate.stores.tape.drive import (
     TellsWraps,
 )
 from rehydrate.stores.tape.image import TapeImage
-from rehydrate.stores.tape.linux_sg import SgDrive
-from rehydrate.stores.tape.linux_st import StDrive
+from rehydrate.stores.tape.linux_sg import Ioctl, SgDrive
+from rehydrate.stores.tape.linux_st import ReadCall, StDrive
 
 __all__ = [
     "FORMATS",
@@ -53,6 +53,7 @@ __all__ = [
     "ContainerCatalogue",
     "CostModel",
     "Heads",
+    "Ioctl",
     "Kept",
     "LtfsLabel",
     "LtfsStore",
@@ -67,6 +68,7 @@ __all__ = [
     "Ordering",
     "Piece",
     "Pieces",
+    "ReadCall",
     "RecommendsOrder",
     "Regression",
     "Segments",
