@@ -87,9 +87,9 @@ class _Threads:
 class ReadAhead(Wrapper):
     """Wraps a store; previews start its reads.
 
-    What the store does not have is answered as if the wrapper did not have it, see
-    :class:`~rehydrate.stores.wrapping.Wrapper`. Reads are to be made by one thread at a time, which
-    is how the engine reads a store that declares no concurrency.
+    Declarations, order and names are those of the store; what it does not have is answered as if the
+    wrapper did not have it. Reads are to be made by one thread at a time, which is how the engine
+    reads a store that declares no concurrency.
     """
 
     def __init__(
