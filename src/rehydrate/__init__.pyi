@@ -77,6 +77,7 @@ from rehydrate.results import (
     RestoreEvent,
     RestoreReport,
     RoundStarted,
+    Waiting,
 )
 from rehydrate.staging.root import (
     TargetRoot,
@@ -185,6 +186,7 @@ __all__ = [
     "UnsafeTargetError",
     "UnsupportedFormatError",
     "VersionInfo",
+    "Waiting",
     "Volume",
     "VolumeCatalogue",
     "VolumeEntry",

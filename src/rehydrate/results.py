@@ -29,6 +29,7 @@ __all__ = [
     "RestoreEvent",
     "RestoreReport",
     "RoundStarted",
+    "Waiting",
 ]
 
 
@@ -306,6 +307,25 @@ class FileFinished:
 
 
 @attrs.frozen
+class Waiting:
+    """Nothing can be read now: all that is left of the round is not ready.
+
+    Sent before each wait that is the first, or whose numbers are new, or a minute after the last.
+
+    Attributes:
+        waiting: Extents that are not ready.
+        extents: Extents of the round.
+        seconds: Until the next of them is asked about.
+        message: What the store says of that one.
+    """
+
+    waiting: int
+    extents: int
+    seconds: float
+    message: str
+
+
+@attrs.frozen
 class Notice:
     """Something worth knowing that is no failure.
 
@@ -316,4 +336,4 @@ class Notice:
     message: str
 
 
-RestoreEvent = JobStarted | RoundStarted | Progress | FileFinished | Notice
+RestoreEvent = JobStarted | RoundStarted | Progress | FileFinished | Waiting | Notice

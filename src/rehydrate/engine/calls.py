@@ -31,7 +31,14 @@ from rehydrate.protocols import (
 from rehydrate.results import Notice, RestoreEvent
 from rehydrate.values import ContainerExtent, FileExtent, ReadableBuffer, StoreId, StorePath
 
-__all__ = ["ObserverCalls", "StoreCalls", "attempt", "declared_store", "view_of"]
+__all__ = [
+    "ObserverCalls",
+    "StoreCalls",
+    "attempt",
+    "declared_store",
+    "store_for_plans",
+    "view_of",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -148,6 +155,16 @@ def declared_store(store: object) -> StoreId | None:
     if value is None or isinstance(value, StoreId):
         return value
     raise StoreContractError(f"store_id must be a UUID or None, not {value!r}")
+
+
+def store_for_plans(store: BackupStore) -> BackupStore:
+    """Return what a plan calls: ``for_plans`` of a store whose calls cost something, or the store.
+
+    Raises:
+        StoreContractError: Getting it raised anything but AttributeError.
+    """
+    found = _found(store, "for_plans")
+    return store if found is None else cast("BackupStore", found)
 
 
 class StoreCalls:

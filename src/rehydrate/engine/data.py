@@ -15,7 +15,7 @@ from rehydrate.engine.reads import Containers
 from rehydrate.engine.rebuild import DataSink, FileStates, write_own_extent
 from rehydrate.engine.records import Records
 from rehydrate.engine.repair import repair
-from rehydrate.engine.rounds import Round
+from rehydrate.engine.rounds import Round, ask_order
 from rehydrate.engine.session import Session
 from rehydrate.errors import Cancelled, NoSpaceError, RestoreError, StagingError
 from rehydrate.formats.walk import DATA, StoreFormat
@@ -148,6 +148,10 @@ class DataPhase:
         session.tally.bytes_needed += records.bytes_needed()
         session.tally.containers += len(needs.containers)
         self._check_space(numbers, resumed)
+        answer = order(records.paths)
+        asked = answer is None and bool(records.paths)
+        if asked:  # before anything is written: the store may refuse, for its price
+            answer = ask_order(session, records.paths)
         prepare()
         states = self._file_states(wanted, rows_wanted, resumed)
         sink = DataSink(
@@ -170,7 +174,7 @@ class DataPhase:
         )
         self._lay_out(sink, numbers, resumed)
         consumer = RecordConsumer(session, records, sink, joiner)
-        self._fail_lost(sink, self._read(records, consumer, sink, order, scratch))
+        self._fail_lost(sink, self._read(records, consumer, sink, (asked, answer), scratch))
         self._write_own_data(sink)
         sink.publish()
         session.settle()
@@ -182,7 +186,7 @@ class DataPhase:
         records: Records,
         consumer: RecordConsumer,
         sink: DataSink,
-        order: Order,
+        order: tuple[bool, list[ContainerExtent] | None],
         scratch: Scratch,
     ) -> Mapping[int, RestoreError]:
         """Make the planned round and the repair rounds; return the needs that stay lost."""
@@ -194,7 +198,8 @@ class DataPhase:
             records.paths,
             containers=containers,
             consumer=consumer,
-            preset=order(records.paths),
+            preset=order[1],
+            asked=order[0],
             scratch=scratch,
         ).run()
         return repair(self._session, records, sink, consumer.failed, containers)

@@ -9,7 +9,7 @@ import attrs
 
 from rehydrate.chunks import ChunkTable
 from rehydrate.engine.blocks import FragmentJoiner
-from rehydrate.engine.calls import ObserverCalls, StoreCalls
+from rehydrate.engine.calls import ObserverCalls, StoreCalls, store_for_plans
 from rehydrate.engine.job import StoreJob
 from rehydrate.engine.outcome import Outcome
 from rehydrate.engine.restore import Stores, store_of
@@ -54,7 +54,8 @@ def plan_restore(
 ) -> ReadPlan:
     """Find out what a restore would need, without writing anything and without reading data.
 
-    The stream maps are read, and the store is asked for its order of both phases.
+    The stream maps are read, and the store is asked for its order of both phases. A store that has
+    an attribute ``for_plans`` (one whose reads may cost money) is left alone, and that is asked.
 
     Args:
         requests: What would be restored; all of one store.
@@ -120,7 +121,7 @@ def _planned(
         ) -> None:
             sketches.append(sketch_plan(needs, table, plan, targets, scratch=scratch))
 
-        session = Session(StoreCalls(found), options, calls, None, SystemClock())
+        session = Session(StoreCalls(store_for_plans(found)), options, calls, None, SystemClock())
         try:
             job = StoreJob(
                 session,

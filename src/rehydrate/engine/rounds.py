@@ -1,8 +1,10 @@
 """One round: one order call, then for each extent one preview and exactly the reads it showed."""
 
+import heapq
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import overload
+from typing import Final, overload
 
 import numpy as np
 
@@ -16,10 +18,13 @@ from rehydrate.plan.coalesce import Extents, accept_order
 from rehydrate.plan.columns import MEMORY, Scratch
 from rehydrate.plan.planner import Needs
 from rehydrate.plan.rounds import RoundPlan, plan_round
-from rehydrate.results import RoundStarted
+from rehydrate.results import RoundStarted, Waiting
 from rehydrate.values import ContainerExtent, FileExtent, StorePath
 
-__all__ = ["Consumer", "Containers", "ReadsView", "Round"]
+__all__ = ["Consumer", "Containers", "ReadsView", "Round", "ask_order"]
+
+_TICK: Final = 0.1
+_TELL_AGAIN: Final = 60.0
 
 
 class ReadsView(Sequence[FileExtent]):
@@ -52,6 +57,26 @@ class ReadsView(Sequence[FileExtent]):
         return FileExtent(int(self._plan.read_offset[number]), int(self._plan.read_size[number]))
 
 
+def ask_order(session: Session, paths: Sequence[StorePath]) -> list[ContainerExtent] | None:
+    """Ask the store for the order of a round.
+
+    Args:
+        session: The job.
+        paths: Store path of each container of the round, sorted.
+
+    Returns:
+        Its answer; ``None`` = the order is ours to choose.
+
+    Raises:
+        StoreError: The store failed.
+        Cancelled: The job was cancelled.
+    """
+    most = 64 * len(paths) + session.options.max_extents
+    answer = session.on_store_thread(lambda: session.calls.order(paths, most))
+    session.tally.order_calls += 1
+    return answer
+
+
 class Round:
     """One round of one phase; see the module."""
 
@@ -65,6 +90,7 @@ class Round:
         containers: Containers,
         consumer: Consumer,
         preset: list[ContainerExtent] | None = None,
+        asked: bool = False,
         trim: Callable[[Extents], Needs] | None = None,
         max_read: int | None = None,
         scratch: Scratch = MEMORY,
@@ -79,6 +105,7 @@ class Round:
             containers: What is known about containers.
             consumer: Takes the bytes.
             preset: An order that was accepted before, instead of asking the store.
+            asked: The store was asked already: ``preset`` is what :func:`ask_order` returned.
             trim: Gives what is to be read, once the order is known, instead of the needs; these
                 are then what the order answer must cover.
             max_read: Largest read of this round; ``None`` = that of the session.
@@ -86,10 +113,12 @@ class Round:
         """
         self._trim, self._max_read = trim, max_read or session.max_read
         self._preset, self._scratch = preset, scratch
+        self._asked = asked or preset is not None
         self._session, self._kind, self._needs, self._paths = session, kind, needs, paths
         self._containers, self._consumer = containers, consumer
         self._reads = Reads(session, kind, containers, consumer)
         self._last_path: StorePath | None = None
+        self._told = (-1, 0.0)
 
     def run(self) -> None:
         """Order, preview, read; returns when everything is consumed.
@@ -113,11 +142,7 @@ class Round:
     def plan(self) -> RoundPlan:
         """Ask for the order and plan the reads, without making any."""
         session, options = self._session, self._session.options
-        most = 64 * len(self._paths) + options.max_extents
-        answer = self._preset
-        if answer is None:
-            answer = session.on_store_thread(lambda: session.calls.order(self._paths, most))
-            session.tally.order_calls += 1
+        answer = self._preset if self._asked else ask_order(session, self._paths)
         extents, unavailable = accept_order(
             answer, self._needs, containers=len(self._paths), max_extra=options.max_extents
         )
@@ -136,19 +161,40 @@ class Round:
         )
 
     def _read_extents(self, plan: RoundPlan) -> None:
-        """On the store's thread: go through the extents; those not ready go to the end."""
+        """On the store's thread: go through the extents.
+
+        Those not ready go to the end; there the one that is due first comes first.
+        """
         session, clock = self._session, self._session.clock
-        waiting: deque[tuple[int, float]] = deque(
-            (extent, 0.0) for extent in range(len(plan.extent_container))
-        )
-        while waiting and not session.ended:
-            extent, not_before = waiting.popleft()
-            while clock.monotonic() < not_before and not session.ended:
-                clock.sleep(min(not_before - clock.monotonic(), 0.1))
+        count = len(plan.extent_container)
+        fresh = deque(range(count))
+        waiting: list[tuple[float, int, int, str]] = []
+        turn = itertools.count()
+        while (fresh or waiting) and not session.ended:
+            if fresh:
+                extent = fresh.popleft()
+            else:
+                due, _, extent, message = heapq.heappop(waiting)
+                if not self._waited(due, len(waiting) + 1, count, message):
+                    return
             try:
                 self._read_extent(plan, extent)
             except NotReadyError as error:
-                waiting.append((extent, clock.monotonic() + error.retry_after))
+                due = clock.monotonic() + error.retry_after
+                heapq.heappush(waiting, (due, next(turn), extent, error.message))
+
+    def _waited(self, due: float, waiting: int, count: int, message: str) -> bool:
+        """Wait until a time; return whether the job goes on."""
+        session, clock = self._session, self._session.clock
+        now = clock.monotonic()
+        before, when = self._told
+        if now < due and (waiting != before or now - when >= _TELL_AGAIN):
+            self._told = waiting, now
+            event = Waiting(waiting, count, due - now, message)
+            session.messages.put(lambda: session.observer(event))
+        while clock.monotonic() < due and not session.ended:
+            clock.sleep(min(due - clock.monotonic(), _TICK))
+        return not session.ended
 
     def _read_extent(self, plan: RoundPlan, extent: int) -> None:
         session = self._session
