@@ -1,9 +1,12 @@
 """Thaw requests in waves: what is asked for when, when it is readable, and what it costs.
 
-A thawed copy lives for the days that were paid. All of a wave has to be read before its first
-copy expires, so a wave is as large as the reader can read in that time, or as the budget allows;
-where everything fits there is one wave. Waves follow the order of the plan. Times are whole
-seconds, money whole millionths: no floats.
+A thawed copy lives for the days that were paid, counted from when it was ready. The reader takes
+copies as they become ready, so none waits longer than it takes to read the wave, however far apart
+the first and the last become ready: a wave is as large as can be read in the days, or as the budget
+allows, and where everything fits there is one wave. Copies of a later wave may be ready early,
+while the wave before is still being read: there the time between the quickest and the slowest copy
+counts. Waves follow the order of the plan. Times are whole seconds, money whole millionths: no
+floats.
 """
 
 import bisect
@@ -56,14 +59,16 @@ class ThawOptions:
     """Choices of a thaw.
 
     Attributes:
-        days: Days for which copies are kept.
+        days: Days for which copies are kept; three leave a restore that was interrupted on a
+            Friday evening time until Monday.
         read_rate: Bytes a second in which thawed objects are read.
-        margin_s: Seconds left free before the first copy of a wave expires.
+        margin_s: Seconds left free before a copy expires; looks for copies that are ready take
+            up to half an hour each.
         wave_budget: Most millionths for one wave; ``None`` for no limit.
         max_cost: Most millionths for all; ``None`` for no limit.
     """
 
-    days: int = 1
+    days: int = 3
     read_rate: int = 100_000_000
     margin_s: int = 3600
     wave_budget: int | None = None
@@ -90,8 +95,10 @@ class Wave:
         stored_bytes: Their bytes.
         request_s: When they are asked for.
         ready_s: When all of them can be read, at the latest.
-        read_s: When all of them have been read.
-        expires_s: When the first copy may vanish.
+        read_s: When all of them have been read, if they are as late as that.
+        expires_s: When the first copy may vanish, if it is ready at the earliest; it will have
+            been read by then.
+        lead_s: Seconds before the end of the wave before at which they are asked for.
         price: What the wave costs.
     """
 
@@ -102,6 +109,7 @@ class Wave:
     ready_s: int
     read_s: int
     expires_s: int
+    lead_s: int
     price: ThawPrice
 
 
@@ -164,7 +172,8 @@ def waves(
 ) -> tuple[Wave, ...]:
     """Cut objects into waves.
 
-    A wave is asked for so early that its last object is ready when the wave before has been read.
+    A wave is asked for so early that its last object is ready when the wave before has been read,
+    and not so early that its first copy might vanish before it is read.
 
     Args:
         sizes: Bytes of the objects, in the order in which they are read.
@@ -185,20 +194,26 @@ def waves(
     while first < len(stored) - 1:
         end = _end(first, stored, billed, (table, offer, chosen))
         size = int(stored[end] - stored[first])
-        slow = offer.slow_s + _spread(size, offer)
-        request = max(free - slow, 0)
+        reading, slow = _up(size, chosen.read_rate), offer.slow_s + _delay(size, offer)
+        lead = min(slow, offer.quick_s + _life(chosen) - reading)
+        request = max(free - lead, 0)
         ready = request + slow
-        free = max(free, ready) + _up(size, chosen.read_rate)
+        free = max(free, ready) + reading
         cost = price(table, offer, end - first, int(billed[end] - billed[first]), chosen.days)
         expires = request + offer.quick_s + chosen.days * DAY
-        found.append(Wave(first, end, size, request, ready, free, expires, cost))
+        found.append(Wave(first, end, size, request, ready, free, expires, lead, cost))
         first = end
     return tuple(found)
 
 
-def _spread(size: int, offer: Offer) -> int:
+def _delay(size: int, offer: Offer) -> int:
     """Return the seconds by which a limit of bytes an hour delays the last object."""
     return _up(size * HOUR, offer.bytes_per_hour) if offer.bytes_per_hour else 0
+
+
+def _life(options: ThawOptions) -> int:
+    """Return the seconds in which a copy has to be read."""
+    return options.days * DAY - options.margin_s
 
 
 def _end(
@@ -206,11 +221,15 @@ def _end(
 ) -> int:
     """Return the end of the largest wave from ``first`` that is read in time and in budget."""
     table, offer, options = terms
-    life = options.days * DAY - options.margin_s - (offer.slow_s - offer.quick_s)
 
     def late(end: int) -> bool:
+        return _up(int(stored[end] - stored[first]), options.read_rate) > _life(options)
+
+    def early(end: int) -> bool:
+        """Tell whether copies may wait too long for the end of the wave before."""
         size = int(stored[end] - stored[first])
-        return _up(size, options.read_rate) + _spread(size, offer) > life
+        wait = offer.slow_s + _delay(size, offer) - offer.quick_s
+        return _up(size, options.read_rate) + wait > _life(options)
 
     def dear(end: int) -> bool:
         size = int(billed[end] - billed[first])
@@ -223,8 +242,12 @@ def _end(
     if dear(first + 1):
         raise LimitError(f"object {first} costs more than a wave may", code="thaw.budget")
     ends = range(first + 1, len(stored))
-    fits = bisect.bisect_left(ends, 1, key=lambda end: int(late(end) or dear(end)))
-    return first + fits
+    largest = first + bisect.bisect_left(ends, 1, key=lambda end: int(late(end) or dear(end)))
+    if not first:
+        return largest
+    # Nothing is read while a wave that must not be early is waited for: rather a smaller one.
+    prompt = first + bisect.bisect_left(ends, 1, key=lambda end: int(early(end) or dear(end)))
+    return prompt if prompt > first else largest
 
 
 def thaw_plan(

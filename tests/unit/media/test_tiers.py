@@ -8,8 +8,8 @@ import numpy.typing as npt
 import pytest
 
 from rehydrate.errors import LimitError, RequestError
-from rehydrate.media.prices import parse_table
-from rehydrate.media.tiers import DAY, ThawOptions, price, thaw_plan, waves
+from rehydrate.media.prices import Offer, parse_table
+from rehydrate.media.tiers import DAY, ThawOptions, Wave, price, thaw_plan, waves
 
 TABLE = parse_table()
 FLEXIBLE = TABLE.offer("s3-glacier-flexible", "standard")
@@ -33,7 +33,7 @@ def test_all_goes_out_at_once_where_it_fits() -> None:
     (wave,) = waves([GB] * 1000, TABLE, FLEXIBLE)
     assert (wave.first, wave.end, wave.stored_bytes) == (0, 1000, 1000 * GB)
     assert (wave.request_s, wave.ready_s, wave.read_s) == (0, 5 * 3600, 5 * 3600 + 10_000)
-    assert wave.expires_s == 3 * 3600 + DAY
+    assert wave.expires_s == 3 * 3600 + 3 * DAY
 
 
 def test_waves_are_read_before_they_expire_and_follow_each_other_without_a_pause() -> None:
@@ -42,25 +42,55 @@ def test_waves_are_read_before_they_expire_and_follow_each_other_without_a_pause
     assert len(found) > 2
     assert [wave.first for wave in found] == [0, *[wave.end for wave in found[:-1]]]
     assert found[-1].end == 12_000
-    for wave in found:
-        assert wave.read_s + options.margin_s <= wave.expires_s
-        assert wave.request_s >= 0
+    check_none_expires_unread(found, FLEXIBLE, options)
     for one, other in itertools.pairwise(found):
         assert other.ready_s == one.read_s
+        # The next object would not have fit; a later wave also waits for the one before.
+        wait = 0 if one is found[0] else 2 * 3600
         size = one.stored_bytes + GB
-        assert size / options.read_rate > DAY - options.margin_s - 2 * 3600
+        assert size / options.read_rate > DAY - options.margin_s - wait
+
+
+def check_none_expires_unread(found: tuple[Wave, ...], offer: Offer, options: ThawOptions) -> None:
+    """Check it where all copies are as early as may be and the wave before is as late."""
+    free = 0
+    for wave in found:
+        begin = max(free, wave.request_s + offer.quick_s)
+        reading = -(-wave.stored_bytes // options.read_rate)
+        assert begin + reading + options.margin_s <= wave.expires_s
+        assert wave.ready_s + reading + options.margin_s <= wave.ready_s + options.days * DAY
+        assert wave.request_s >= 0
+        free = wave.read_s
+
+
+@pytest.mark.parametrize("days", [1, 3])
+@pytest.mark.parametrize("offer", [offer for offer in TABLE.offers if offer.thaws], ids=str)
+def test_one_object_and_many_fit_every_offer(offer: Offer, days: int) -> None:
+    options = ThawOptions(days=days)
+    assert len(waves([GB], TABLE, offer, options)) == 1
+    (wave,) = waves([GB] * 1000, TABLE, offer, options)  # copies are read as they become ready
+    check_none_expires_unread((wave,), offer, options)
+
+
+def test_waves_that_must_not_be_early_are_asked_for_later() -> None:
+    options = ThawOptions(days=1)  # less than between the quickest and the slowest copy
+    found = waves([GB] * 20_000, TABLE, BULK, options)
+    assert len(found) > 2
+    check_none_expires_unread(found, BULK, options)
+    assert all(wave.lead_s < BULK.slow_s for wave in found[1:])
+    assert all(other.request_s > one.request_s for one, other in itertools.pairwise(found))
 
 
 def test_more_days_need_fewer_waves() -> None:
     counts = [
         len(waves([GB] * 50_000, TABLE, BULK, ThawOptions(days=days, read_rate=10**8)))
-        for days in (3, 5, 10)
+        for days in (3, 4, 10)
     ]
     assert counts[0] > counts[1] > counts[2] == 1
 
 
 def test_a_wave_stays_in_its_budget() -> None:
-    options = ThawOptions(wave_budget=1_000_000)
+    options = ThawOptions(days=1, wave_budget=1_000_000)
     found = waves([GB] * 1000, TABLE, FLEXIBLE, options)
     assert all(wave.price.total <= 1_000_000 for wave in found)
     assert all(wave.end - wave.first == found[0].end for wave in found[:-1])
@@ -97,7 +127,7 @@ def test_sum_is_that_of_the_waves() -> None:
 
 def test_too_dear_is_refused_with_both_amounts() -> None:
     with pytest.raises(LimitError, match=r"10\.82 USD, more than 5\.00 USD") as caught:
-        thaw_plan([GB] * 1000, TABLE, FLEXIBLE, ThawOptions(max_cost=5_000_000))
+        thaw_plan([GB] * 1000, TABLE, FLEXIBLE, ThawOptions(days=1, max_cost=5_000_000))
     assert caught.value.code == "thaw.max-cost"
     cost = thaw_plan([GB] * 1000, TABLE, FLEXIBLE).price.total
     assert thaw_plan([GB] * 1000, TABLE, FLEXIBLE, ThawOptions(max_cost=cost)).price.total == cost
@@ -105,7 +135,7 @@ def test_too_dear_is_refused_with_both_amounts() -> None:
 
 def test_an_object_that_cannot_be_read_in_time() -> None:
     with pytest.raises(LimitError) as caught:
-        waves([GB, 10**13], TABLE, FLEXIBLE, ThawOptions(read_rate=10**8))
+        waves([GB, 10**13], TABLE, FLEXIBLE, ThawOptions(days=1, read_rate=10**8))
     assert caught.value.code == "thaw.days"
     assert "object 1" in caught.value.message
 

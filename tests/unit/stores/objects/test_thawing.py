@@ -133,7 +133,7 @@ def store_of(
 ) -> ThawingStore:
     choice = None if job is None else ThawChoice(speed=speed, job=job)
     if choice is not None:
-        choice = attrs.evolve(choice, **{"options": ThawOptions(), **more})
+        choice = attrs.evolve(choice, **{"options": ThawOptions(days=1), **more})
     return ThawingStore(ObjectStore(service), service, choice=choice, clock=service.clock)
 
 
@@ -230,17 +230,17 @@ def test_asking_too_early_makes_no_request(
 def test_next_wave_is_asked_for_before_the_last_is_read(
     service: FakeService, clock: FakeClock, job: Path
 ) -> None:
-    service.objects = {name: Frozen(400 * GB) for name in "abcd"}
+    service.objects = {name: Frozen(450 * GB) for name in "abcd"}
     options = ThawOptions(days=1, read_rate=10_000_000)
     store = store_of(service, job, options=options)
     ordered(store, "abcd")
     assert preview(store, "a") is not None
     assert (
         service.asked_for == "a"
-    )  # 400 GB at 10 MB/s are 11 hours: two of them would not fit into the day
+    )  # 450 GB at 10 MB/s are 12.5 hours: two of them would not fit into the day
     clock.now += 5 * HOUR
     assert preview(store, "b") is not None
-    assert service.asked_for == "a"  # a is still to be read: 11 hours
+    assert service.asked_for == "a"  # a is still to be read: 12.5 hours
     assert preview(store, "a") is None
     assert preview(store, "b") is not None
     assert service.asked_for == "ab"
@@ -270,7 +270,7 @@ def test_copy_is_not_renewed_beyond_the_limit_of_cost_or_without_a_price(
         "a": Frozen(GB),
         "b": Frozen(GB, tier="s3-deep-archive", ready_at=0, expires_at=clock.now + 2000),
     }
-    store = store_of(service, job, options=ThawOptions(max_cost=10_900))
+    store = store_of(service, job, options=ThawOptions(days=1, max_cost=10_900))
     assert preview(store, "a") is not None
     clock.now += 4 * HOUR + DAY - 1000
     assert preview(store, "a") is None
