@@ -3,14 +3,14 @@
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
 
 from rehydrate.cli.output import shown
 from rehydrate.cli.sizes import duration, size
 
-__all__ = ["Bar", "Rate", "progress_bar"]
+__all__ = ["Bar", "Rate", "adder", "progress_bar"]
 
 _WINDOW: Final = 5.0
 _SLOPE: Final = 2
@@ -122,6 +122,24 @@ def progress_bar() -> Iterator[Bar | None]:
                 drawn.refresh()
 
         yield OnTerminal()
+
+
+def adder(bar: Bar | None, what: str) -> Callable[[int], None]:
+    """Return what takes the bytes done since the last call, and draws their sum.
+
+    Args:
+        bar: The bar, if there is one.
+        what: What is going on, one or two words.
+    """
+    done = 0
+
+    def add(count: int) -> None:
+        nonlocal done
+        done += count
+        if bar is not None:
+            bar.show(what, done)
+
+    return add
 
 
 def _numbers(done: int, total: int | None, rate: float) -> str:

@@ -11,7 +11,7 @@ from rehydrate.catalogue.native import NativeCatalogue
 from rehydrate.catalogue.verify import verify_catalogue
 from rehydrate.cli.exit_codes import OK, SOME_FAILED
 from rehydrate.cli.output import document, list_lines, say, shown, tell
-from rehydrate.cli.progress import progress_bar
+from rehydrate.cli.progress import adder, progress_bar
 from rehydrate.cli.remote import opened_either
 from rehydrate.cli.sizes import counted, duration, size
 from rehydrate.cli.sources import may_be_native, only_for_windows
@@ -60,17 +60,11 @@ def verify_and_show(
 def _verify_store(store: str, *, read_data: bool, jobs: int, as_json: bool) -> int:
     started = time.monotonic()
     with opened_either(store) as (catalogue, place), progress_bar() as bar:
-        done = 0
-
-        def advance(count: int) -> None:
-            nonlocal done
-            done += count
-            if bar is not None:
-                bar.show("verifying", done)
-
         if bar is not None and read_data:
             bar.total(_bytes_in(catalogue, place))
-        report = verify_catalogue(catalogue, read_data=read_data, jobs=jobs, tell=advance)
+        report = verify_catalogue(
+            catalogue, read_data=read_data, jobs=jobs, tell=adder(bar, "verifying")
+        )
     seconds = time.monotonic() - started
     if report.damaged_records and isinstance(place, Path):
         _remember(place, report)

@@ -10,7 +10,7 @@ from rehydrate.catalogue.windows_verify import bytes_to_verify, verify_volume
 from rehydrate.cli.chosen import numbered
 from rehydrate.cli.exit_codes import OK, SOME_FAILED
 from rehydrate.cli.output import document, list_lines, say, shown, tell
-from rehydrate.cli.progress import progress_bar
+from rehydrate.cli.progress import adder, progress_bar
 from rehydrate.cli.sizes import counted, duration, size
 from rehydrate.cli.sources import tell_problems
 from rehydrate.cli.volume_source import VolumeSource, warn_if_slow
@@ -42,18 +42,10 @@ def verify_and_show_volume(
     if read_data:
         warn_if_slow()
     with progress_bar() as bar:
-        done = 0
-
-        def advance(count: int) -> None:
-            nonlocal done
-            done += count
-            if bar is not None:
-                bar.show("verifying", done)
-
         if bar is not None and read_data:
             bar.total(bytes_to_verify(source.catalogue, number))
         report = verify_volume(
-            source.catalogue, number, read_data=read_data, jobs=jobs, tell=advance
+            source.catalogue, number, read_data=read_data, jobs=jobs, tell=adder(bar, "verifying")
         )
     seconds = time.monotonic() - started
     problems = tell_problems(source)

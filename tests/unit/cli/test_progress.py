@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from rehydrate.cli.progress import Rate, progress_bar
+from rehydrate.cli.progress import Rate, adder, progress_bar
 from rehydrate.cli.watchers import RestoreWatcher
 from rehydrate.results import JobStarted, Progress, RoundStarted
 
@@ -40,6 +40,15 @@ def test_nothing_is_drawn_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     with progress_bar() as bar:
         assert bar is None
+
+
+def test_parts_are_added_up() -> None:
+    noted = Noted()
+    for bar in (noted, None):
+        add = adder(bar, "verifying")
+        add(3)
+        add(4)
+    assert noted.shown == [("verifying", 3, ""), ("verifying", 7, "")]
 
 
 def test_a_terminal_sees_bytes_rate_time_left_and_container(
