@@ -17,6 +17,7 @@ from rehydrate.errors import (
 from rehydrate.requests import Durability, Overwrite
 from rehydrate.staging import batch
 from rehydrate.staging.table import FileTable
+from tests.clocks import HandClock
 from tests.unit.staging.jobs import WatchedFiles, names_in, staging_of, table_of
 
 SYNCED = pytest.mark.parametrize("durability", [Durability.BATCH, Durability.FULL])
@@ -24,21 +25,6 @@ SYNCED = pytest.mark.parametrize("durability", [Durability.BATCH, Durability.FUL
 
 def name_of(fd: int) -> str:
     return str(Path(f"/proc/self/fd/{fd}").readlink())
-
-
-class Hands:
-    """A clock that is moved by hand."""
-
-    now = 100.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def time_ns(self) -> int:
-        return 0
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 class Disk:
@@ -280,7 +266,7 @@ def test_failed_directory_sync_spares_files_elsewhere(tmp_path: Path) -> None:
 
 
 def test_batch_is_due_by_number_bytes_or_age(tmp_path: Path) -> None:
-    clock = Hands()
+    clock = HandClock()
     count = batch.BATCH_FILES
     table = table_of({b"%d" % number: 0 for number in range(count)} | {b"huge": 1 << 40})
     with staging_of(tmp_path, table, clock=clock, durability=Durability.NONE) as staging:
@@ -307,7 +293,7 @@ def test_batch_is_due_by_number_bytes_or_age(tmp_path: Path) -> None:
 def test_batch_is_due_at_its_number(tmp_path: Path) -> None:
     count = batch.BATCH_FILES
     table = table_of({b"%d" % number: 0 for number in range(count)})
-    with staging_of(tmp_path, table, clock=Hands(), durability=Durability.NONE) as staging:
+    with staging_of(tmp_path, table, clock=HandClock(), durability=Durability.NONE) as staging:
         for number in range(count):
             assert not staging.publish_due()
             staging.write_whole(number, b"")

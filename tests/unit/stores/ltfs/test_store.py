@@ -22,6 +22,7 @@ from rehydrate.stores.ltfs.store import LtfsStore
 from rehydrate.stores.ltfs.volume import LtfsVolume
 from rehydrate.stores.tape.drive import Stretch, TapePosition
 from rehydrate.values import FileExtent, StorePath
+from tests.clocks import HandClock
 from tests.ltfs_volume import CountingDrive, Extent, Library, VolumeWriter
 
 ONE, TWO, THREE = (StorePath(f"Data/{name}") for name in ("one", "two", "three"))
@@ -239,19 +240,7 @@ class TestVolumes:
         def later() -> None:
             raise NotReadyError("later", retry_after=5)
 
-        class Watch:
-            now = 10.0
-
-            def monotonic(self) -> float:
-                return self.now
-
-            def time_ns(self) -> int:
-                return 0
-
-            def sleep(self, seconds: float) -> None:
-                self.now += seconds
-
-        watch, library = Watch(), Library({"TAPE01": later})
+        watch, library = HandClock(), Library({"TAPE01": later})
         store = LtfsStore([volume(made)], library, clock=watch)
         for waited, asked in ((0, 1), (4, 1), (1, 2), (1, 2)):
             watch.sleep(waited)
