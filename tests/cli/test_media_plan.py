@@ -90,10 +90,16 @@ def test_volumes_are_told_in_mount_order_as_text_and_as_page(taped: Path, tmp_pa
     done = called("plan", taped / "store", "--media", file, "--html", page)
     assert (done.code, done.err) == (0, "")
     lines = [line.split()[0] for line in done.out.splitlines() if "LTO-9" in line]
-    assert lines == ["C00003L9", "A00001L9", "B00002L9"]
+    # Maps are read first; the volume with them is in the drive when data are read.
+    assert lines == ["A00001L9", "A00001L9", "B00002L9", "C00003L9"]
+    assert [line.split()[2] for line in done.out.splitlines() if "LTO-9" in line] == [
+        "maps",
+        *["data"] * 3,
+    ]
     for text in (
-        "3 volumes needed, 3 mounts",
-        "stream maps come first and lie on A00001L9",
+        "3 volumes needed, 3 mounts (4 as asked)",
+        "all stream maps are read after",
+        "times that are not known count nothing",
         "wraps are assumed to be of native size",
         "everything is read after",
         "... and 4 more files; --json lists all",
@@ -101,8 +107,14 @@ def test_volumes_are_told_in_mount_order_as_text_and_as_page(taped: Path, tmp_pa
         assert text in done.out
     html = page.read_text("utf-8")
     assert all(name in html for name in names)
-    ready = [medium["ready_seconds"] for medium in plan(taped, file)["estimates"]["media"]]
-    assert ready[0] == 0 < ready[1]
+    found = plan(taped, file)["estimates"]
+    assert [medium["mounted"] for medium in found["media"]] == [True, False, True, True]
+    assert (found["volumes"], found["mounts"], found["at_least"]) == (3, 3, True)
+    del pieces[-1]
+    found = plan(taped, media(file, rows, pieces))["estimates"]
+    assert [medium["name"] for medium in found["media"]] == [names[2], names[0], names[1]]
+    assert found["media"][0]["ready_seconds"] == 0 < found["media"][1]["ready_seconds"]
+    assert (found["mounts"], found["at_least"]) == (2, False)
 
 
 def test_files_that_the_volumes_at_hand_complete_are_told(taped: Path, tmp_path: Path) -> None:
@@ -138,6 +150,8 @@ def test_what_is_not_known_is_no_error(taped: Path, tmp_path: Path) -> None:
     assert found["orders"] == []
     assert found["media"][0]["locate_seconds"] is None
     assert any("1 container on no volume of the media file" in note for note in found["notes"])
+    assert any("1 container of stream maps on no volume" in note for note in found["notes"])
+    assert found["total_seconds"] is found["ready_seconds"] is None
     pattern = media(tmp_path / "p.json", [volume()], [{"pattern": "*", "volume": "A00001L9"}])
     assert plan(taped, pattern)["estimates"]["media"][0]["name"] == "A00001L9"
     nothing = media(tmp_path / "n.json", [volume()], [])
@@ -181,7 +195,8 @@ def test_several_drives_take_less_time(taped: Path, tmp_path: Path) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | {"drives": 3}))
     three = plan(taped, file)["estimates"]
     assert three["total_seconds"] < one["total_seconds"] / 2
-    assert {medium["note"][:7] for medium in three["media"]} == {"drive 1", "drive 2", "drive 3"}
+    assert {medium["drive"] for medium in one["media"]} == {None}
+    assert {medium["drive"] for medium in three["media"]} == {1, 2, 3}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Who knows what a plan takes, and how that is shown as text."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +12,7 @@ from rehydrate.cli.sizes import counted, duration, size
 from rehydrate.cli.sources import RemoteOptions, is_url
 from rehydrate.engine.planning import SketchedPlan
 from rehydrate.errors import RequestError
-from rehydrate.plan.estimates import PlanEstimates, seconds_at
+from rehydrate.plan.estimates import DATA, PlanEstimates, PlannedMedium, seconds_at
 from rehydrate.values import MAX_OFFSET
 
 __all__ = ["forecast_of", "say_estimates", "say_first_files"]
@@ -56,23 +57,10 @@ def say_estimates(estimates: PlanEstimates) -> None:
     Args:
         estimates: What is known.
     """
-    rows = [["medium", "kind", "containers", "to read", "ready", "locate", "read", ""]]
-    rows += [
-        [
-            shown(medium.name),
-            shown(medium.kind),
-            f"{medium.containers:,}",
-            size(medium.bytes_to_read),
-            _time(medium.ready_seconds),
-            _time(medium.locate_seconds),
-            _time(medium.read_seconds),
-            shown(medium.note),
-        ]
-        for medium in estimates.media
-    ]
     if estimates.media:
         say()
-        _say_table(rows[: _MEDIA + 1], "  rrrrr")
+        rows, right = _media_rows(estimates.media)
+        _say_table(rows[: _MEDIA + 1], right)
         if len(rows) > _MEDIA + 1:
             left = counted(len(rows) - _MEDIA - 1, "more medium", "more media")
             say(f"... and {left}; --json lists all")
@@ -89,13 +77,19 @@ def say_estimates(estimates: PlanEstimates) -> None:
             for order in estimates.orders
         ]
         _say_table(orders, " rr")
+    least = "at least " if estimates.at_least else ""
     times = {
         "until media are ready": estimates.ready_seconds,
         "positioning": estimates.locate_seconds,
         "reading": estimates.read_seconds,
+        "all stream maps are read after": estimates.data_seconds,
         "everything is read after": estimates.total_seconds,
     }
-    facts = [[name, duration(seconds)] for name, seconds in times.items() if seconds is not None]
+    facts = [
+        [name, f"{least}{duration(seconds)}"]
+        for name, seconds in times.items()
+        if seconds is not None
+    ]
     if estimates.price is not None:
         facts.append(["price", str(estimates.price)])
     if facts:
@@ -118,13 +112,13 @@ def say_first_files(found: SketchedPlan, ready: int | None) -> None:
     seconds = seconds_at(found.plan, estimates, sketch.finish)
     if seconds is None:
         return
-    known = (sketch.finish >= 0) & (sketch.finish <= (MAX_OFFSET if ready is None else ready))
+    known = (sketch.finish > 0) & (sketch.finish <= (MAX_OFFSET if ready is None else ready))
     come = [index for index in np.argsort(sketch.finish, kind="stable").tolist() if known[index]]
     if not come:
         return
-    rows = [["file", "size", "finished after"]]
+    rows = [["file", "size", f"finished after{' at least' * estimates.at_least}"]]
     rows += [
-        [shown(sketch.names[index]), size(int(sketch.sizes[index])), duration(seconds[index])]
+        [shown(sketch.names[index]), size(int(sketch.sizes[index])), _time(seconds[index])]
         for index in come[:_FILES]
     ]
     say()
@@ -134,9 +128,36 @@ def say_first_files(found: SketchedPlan, ready: int | None) -> None:
         say(f"... and {counted(left, 'more file')}; --json lists all")
 
 
+def _media_rows(media: Sequence[PlannedMedium]) -> tuple[list[list[str]], str]:
+    """Return media as rows of a table, and which columns are numbers; without empty columns."""
+    columns: list[tuple[str, str, list[str]]] = [
+        ("medium", " ", [shown(medium.name) for medium in media]),
+        ("kind", " ", [shown(medium.kind) for medium in media]),
+        ("store", " ", [medium.store for medium in media]),
+        ("for", " ", [medium.phase for medium in media]),
+        ("drive", "r", ["" if medium.drive is None else str(medium.drive) for medium in media]),
+        ("containers", "r", [f"{medium.containers:,}" for medium in media]),
+        ("to read", "r", [size(medium.bytes_to_read) for medium in media]),
+        ("wanted after", "r", [_time(medium.wanted_seconds) for medium in media]),
+        ("until ready", "r", [_ready(medium) for medium in media]),
+        ("locate", "r", [_time(medium.locate_seconds) for medium in media]),
+        ("read", "r", [_time(medium.read_seconds) for medium in media]),
+        ("", " ", [shown(medium.note) for medium in media]),
+    ]
+    empty = [{""}, {"-"}, {DATA}]
+    kept = [column for column in columns if set(column[2]) not in empty]
+    rows = [[head for head, _, _ in kept]]
+    rows += [list(row) for row in zip(*(cells for _, _, cells in kept), strict=True)]
+    return rows, "".join(right for _, right, _ in kept)
+
+
 def _say_table(rows: list[list[str]], right: str) -> None:
     for line in table(rows, right=right):
         say(line.rstrip())
+
+
+def _ready(medium: PlannedMedium) -> str:
+    return "in the drive" if medium.mounted is False else _time(medium.ready_seconds)
 
 
 def _time(seconds: float | None) -> str:

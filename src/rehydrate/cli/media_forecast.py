@@ -1,6 +1,7 @@
 """What a plan takes when containers lie on the volumes that a media file names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Final, Self
 
@@ -11,33 +12,16 @@ from rehydrate.cli.sizes import counted
 from rehydrate.engine.planning import SketchedPlan
 from rehydrate.errors import RequestError
 from rehydrate.media.media_file import MediaFile, Piece, parse_media
-from rehydrate.media.ordering import Ordering, OrderOptions, order_segments
-from rehydrate.media.segments import UNKNOWN, Segments
-from rehydrate.media.volumes import schedule
-from rehydrate.plan.estimates import PlanEstimates, PlannedMedium
-from rehydrate.plan.read_plan import PlannedExtent, PlannedRound, ReadPlan
-from rehydrate.plan.tape_estimates import estimate_tapes
+from rehydrate.media.segments import UNKNOWN
+from rehydrate.plan.estimates import PlanEstimates, after_each_other, mount_notes
+from rehydrate.plan.read_plan import ReadPlan
+from rehydrate.plan.tape_rounds import Drives, PieceKey, TapeRound, order_round
 from rehydrate.protocols import BackupStore
 from rehydrate.values import ContainerExtent, ReadableBuffer, StoreId, StorePath
 
 __all__ = ["MediaForecast"]
 
 _LARGEST: Final = 256 << 20
-_Key = tuple[StorePath, int]
-
-
-@attrs.define(eq=False)
-class _Needs:
-    """What the data round reads: one element for each piece of a container."""
-
-    keys: list[_Key]
-    pieces: list[Piece]
-    segments: Segments
-    ordering: Ordering
-
-    def ranks(self) -> dict[_Key, int]:
-        """Return the step at which each piece is read."""
-        return {self.keys[number]: step for step, number in enumerate(self.ordering.order.tolist())}
 
 
 class MediaForecast:
@@ -51,13 +35,16 @@ class MediaForecast:
 
         Args:
             media: What lies where.
-            at_hand: Numbers of the volumes that can be mounted; ``None`` = all.
+            at_hand: Numbers of the volumes that can be mounted, besides those that are in a
+                drive; ``None`` = all.
         """
-        self._media, self._at_hand = media, at_hand
-        self._tapes = {number: volume.tape for number, volume in enumerate(media.volumes)}
+        self._media = media
+        loaded = tuple(n for n, volume in enumerate(media.volumes) if volume.loaded)
+        self._at_hand = None if at_hand is None else at_hand | frozenset(loaded)
         self._names = {number: volume.name for number, volume in enumerate(media.volumes)}
-        self._loaded = tuple(n for n, volume in enumerate(media.volumes) if volume.loaded)
-        self._needs: _Needs | None = None
+        self._drives = Drives(holds=loaded, leave_s=(0.0,) * len(loaded))
+        self._rounds: dict[str, TapeRound] = {}
+        self._ranks: dict[PieceKey, int] = {}
         self._ready: int | None = None
 
     @classmethod
@@ -92,10 +79,13 @@ class MediaForecast:
     def stores(self, stores: Mapping[StoreId, BackupStore], /) -> Mapping[StoreId, BackupStore]:
         """Return stores with the order of the volumes.
 
+        The plans of several stores follow each other as in a restore: what is in a drive at the
+        end of one is there at the beginning of the next, and times go on.
+
         Args:
             stores: The stores.
         """
-        self._needs = self._ready = None
+        self._rounds, self._ranks, self._ready = {}, {}, None
         return {owner: _Ordered(store, self) for owner, store in stores.items()}
 
     @property
@@ -104,32 +94,17 @@ class MediaForecast:
         return True
 
     def learn(self, plan: ReadPlan, /) -> None:
-        """Order what a plan needs.
+        """Order what a plan needs: stream maps, which are read first, then data.
 
         Args:
             plan: A plan with another order.
         """
-        planned = plan.round("data")
-        spans: dict[_Key, tuple[Piece, int, int]] = {}
-        for extent in planned.extents:
-            key, piece = self._place(planned, extent)
-            _, first, end = spans.get(key, (piece, extent.first, extent.end))
-            spans[key] = piece, min(first, extent.first), max(end, extent.end)
-        rows = [self._segment(*span) for span in spans.values()]
-        columns = np.array(rows, np.int64).reshape(-1, 4).T
-        segments = Segments(*columns)
-        wanted = {piece.volume: None for piece, _, _ in spans.values()}
-        before = [*self._loaded, *sorted(self._at_hand or ())]
-        options = OrderOptions(
-            drives=self._media.drives,
-            loaded=tuple(number for number in dict.fromkeys(before) if number in wanted),
-        )
-        self._needs = _Needs(
-            keys=list(spans),
-            pieces=[piece for piece, _, _ in spans.values()],
-            segments=segments,
-            ordering=order_segments(segments, self._tapes, options),
-        )
+        drives = self._drives
+        for planned in plan.rounds:
+            if planned.extents:
+                found = order_round(planned, self._media, drives, self._at_hand)
+                self._rounds[planned.kind], drives = found, found.after
+                self._ranks |= zip(found.keys, found.rank.tolist(), strict=True)
 
     def estimates(self, found: SketchedPlan, /) -> PlanEstimates | None:
         """Tell what the plan takes.
@@ -137,41 +112,34 @@ class MediaForecast:
         Args:
             found: The plan, with the order that was learned.
         """
-        needs = self._needs
-        if needs is None:
+        rounds = [
+            (self._rounds[planned.kind], planned)
+            for planned in found.plan.rounds
+            if planned.kind in self._rounds
+        ]
+        if not rounds:
             return None
-        planned = found.plan.round("data")
-        ranks = needs.ranks()
-        indexes = {path: index for index, path in enumerate(planned.containers)}
-        mounts = schedule(
-            needs.ordering, self._tapes, drives=self._media.drives, loaded=self._loaded
-        )
-        places = [self._place(planned, extent) for extent in planned.extents]
-        estimates = estimate_tapes(
-            needs.segments,
-            needs.ordering,
-            mounts,
-            tapes=self._tapes,
-            names=self._names,
-            kinds={number: volume.kind for number, volume in enumerate(self._media.volumes)},
-            containers=np.array([indexes[path] for path, _ in needs.keys], np.int64),
-            steps=np.array([ranks[key] for key, _ in places], np.int64),
-        )
-        sizes: dict[int, int] = {}
-        for extent, (_, piece) in zip(planned.extents, places, strict=True):
-            sizes[piece.volume] = sizes.get(piece.volume, 0) + extent.bytes_to_read
+        begin_s = rounds[0][0].begin_s
+        for mine, planned in rounds:
+            self._drives = mine.after
+            if planned.kind == "data" and self._at_hand is not None:
+                sizes = mine.sizes(planned)
+                self._ready = sum(sizes[number] for number in self._at_hand)
+        parts = [mine.estimates(planned) for mine, planned in rounds]
+        whole = attrs.evolve(after_each_other(parts), begin_seconds=begin_s)
         if self._at_hand is not None:
-            self._ready = sum(sizes.get(number, 0) for number in self._at_hand)
-        media = tuple(
-            attrs.evolve(
-                medium,
-                bytes_to_read=sizes[mount.volume],
-                note=medium.note if self._here(mount.volume) else f"NOT AT HAND; {medium.note}",
+            here = {self._names[number] for number in self._at_hand}
+            media = tuple(
+                attrs.evolve(
+                    medium,
+                    at_hand=medium.name in here,
+                    note=medium.note if medium.name in here else f"NOT AT HAND; {medium.note}",
+                )
+                for medium in whole.media
             )
-            for medium, mount in zip(estimates.media, mounts, strict=True)
-        )
-        notes = tuple(self._notes(found, needs, media))
-        return attrs.evolve(estimates, media=media, notes=(*estimates.notes, *notes))
+            whole = attrs.evolve(whole, media=media)
+        notes = tuple(self._notes(found, [mine for mine, _ in rounds], whole))
+        return attrs.evolve(whole, notes=(*whole.notes, *notes))
 
     def order(self, containers: Sequence[StorePath]) -> list[ContainerExtent]:
         """Return the order of a round: as learned, else by volume and place.
@@ -181,76 +149,68 @@ class MediaForecast:
         Args:
             containers: The containers of the round.
         """
-        needs = self._needs
-        ranks = {} if needs is None else needs.ranks()
+        learned, ranks = bool(self._rounds), self._ranks
         found: list[tuple[tuple[int, ...], ContainerExtent]] = []
         for index, path in enumerate(containers):
             for piece in self._media.pieces(path):
                 rank = ranks.get((path, piece.offset))
-                place = () if needs is None else _logical(piece)
+                place = _logical(piece) if learned else ()
                 key = (1, *place, index, piece.offset) if rank is None else (0, rank)
                 extent = ContainerExtent(
                     index=index, offset=piece.offset, length=piece.end - piece.offset
                 )
                 found.append((key, extent))
-        return [extent for _, extent in sorted(found, key=lambda pair: pair[0])]
+        return [extent for _, extent in sorted(found, key=itemgetter(0))]
 
     @property
     def ready_bytes(self) -> int | None:
         """Bytes from the volumes at hand; they come first."""
         return self._ready
 
-    def _here(self, volume: int) -> bool:
-        return self._at_hand is None or volume in self._at_hand
-
-    def _place(self, planned: PlannedRound, extent: PlannedExtent) -> tuple[_Key, Piece]:
-        path = planned.containers[extent.container]
-        piece = self._media.piece_at(path, extent.first)
-        return (path, piece.offset), piece
-
-    def _segment(self, piece: Piece, first: int, end: int) -> tuple[int, int, int, int]:
-        """Return volume, partition, address and number of addresses of a part of a piece."""
-        if piece.volume == UNKNOWN:
-            return UNKNOWN, 0, UNKNOWN, end - first
-        unit = self._media.volumes[piece.volume].unit
-        begin, stop = (first - piece.offset) // unit, -(-(end - piece.offset) // unit)
-        start = UNKNOWN if piece.start == UNKNOWN else piece.start + begin
-        return piece.volume, piece.partition, start, stop - begin
-
     def _notes(
-        self, found: SketchedPlan, needs: _Needs, media: Sequence[PlannedMedium]
-    ) -> list[str]:
-        ordering = needs.ordering
-        mounts = counted(ordering.mounts, "mount")
-        notes = [
-            f"{counted(len(media), 'volume')} needed, {mounts} ({ordering.mounts_asked:,} as asked)"
-        ]
-        homeless = len({key[0] for key, piece in zip(needs.keys, needs.pieces, strict=True)
-                        if piece.volume == UNKNOWN})  # fmt: skip
-        if homeless:
-            notes.append(
-                f"{counted(homeless, 'container')} on no volume of the media file: read last, and"
-                " not in the times"
-            )
-        maps = [piece.volume for path in found.plan.round("stream").containers
-                for piece in self._media.pieces(path) if piece.volume != UNKNOWN]  # fmt: skip
-        if maps:
-            homes = ", ".join(self._names[number] for number in sorted(set(maps)))
-            notes.append(f"stream maps come first and lie on {homes}: not in the times")
-        names = {medium.name for medium in media}
+        self, found: SketchedPlan, rounds: Sequence[TapeRound], whole: PlanEstimates
+    ) -> Iterator[str]:
+        asked = sum(mine.ordering.mounts_asked for mine in rounds)
+        yield from mount_notes(whole.media, asked)
+        for mine in rounds:
+            if mine.homeless:
+                maps = mine.kind == "stream"
+                yield (
+                    f"{counted(len(mine.homeless), 'container')}{' of stream maps' * maps} on no"
+                    f" volume of the media file:{' read last, and' * (not maps)} not in the times"
+                )
+        names = {medium.name for medium in whole.media}
         drawn = [volume.tape.geometry for volume in self._media.volumes if volume.name in names]
         if any(geometry is not None and not geometry.reported for geometry in drawn):
-            notes.append("wraps are assumed to be of native size where the file has no wrap_ends")
+            yield "wraps are assumed to be of native size where the file has no wrap_ends"
+        if whole.at_least:
+            yield "times that are not known count nothing, so all others are lower bounds"
+        if self._at_hand is not None:
+            yield from self._notes_at_hand(found, rounds, self._at_hand)
+
+    def _notes_at_hand(
+        self, found: SketchedPlan, rounds: Sequence[TapeRound], at_hand: Collection[int]
+    ) -> Iterator[str]:
+        away = {
+            mine.kind: ", ".join(
+                self._names.get(number, "a volume not known")
+                for number in sorted(set(mine.segments.volume.tolist()) - set(at_hand))
+            )
+            for mine in rounds
+        }
+        if away.get("stream"):
+            yield (
+                f"stream maps lie on {away['stream']}, too: files with such maps cannot be restored"
+                " without them"
+            )
         if self._ready is not None and found.sketch is not None:
             finish = found.sketch.finish
             ready = int(np.count_nonzero((finish >= 0) & (finish <= self._ready)))
-            others = {piece.volume for piece in needs.pieces if not self._here(piece.volume)}
-            rest = ", ".join(self._names.get(n, "a volume not known") for n in sorted(others))
-            notes.append(
+            rest = away.get("data")
+            yield (
                 f"{ready:,} of {counted(len(finish), 'file')} with data from the volumes at hand"
                 + (f"; the others also need {rest}" if rest else "")
             )
-        return notes
 
 
 def _logical(piece: Piece) -> tuple[int, int, int, int]:

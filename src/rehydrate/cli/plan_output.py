@@ -154,7 +154,12 @@ def file_records(found: SketchedPlan, ready: int | None = None) -> Iterator[Json
 
 
 def write_page(
-    output: PlanOutput, plans: Mapping[str, SketchedPlan], wanted: Wanted, *, entries: int
+    output: PlanOutput,
+    plans: Mapping[str, SketchedPlan],
+    wanted: Wanted,
+    *,
+    entries: int,
+    whole: PlanEstimates | None = None,
 ) -> None:
     """Write the page, if one is wanted.
 
@@ -163,6 +168,7 @@ def write_page(
         plans: The plans by heading.
         wanted: What was chosen.
         entries: How many entries that is.
+        whole: What is expected of all plans together.
     """
     if output.html is None:
         return
@@ -180,7 +186,7 @@ def write_page(
         PagePart(plan=found.plan, sketch=found.sketch, estimates=found.estimates, heading=heading)
         for heading, found in plans.items()
     ]
-    page = plan_page(parts, facts=[(name, value) for name, value in facts if value])
+    page = plan_page(parts, facts=[(name, value) for name, value in facts if value], whole=whole)
     output.html.write_text(page, encoding="utf-8")
     if not output.as_json:
         say(f"page in {shown(str(output.html))}")

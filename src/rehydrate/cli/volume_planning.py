@@ -9,7 +9,7 @@ from rehydrate.catalogue.windows import PLAIN_STORE
 from rehydrate.cli.chosen import Wanted
 from rehydrate.cli.exit_codes import OK, SOME_FAILED
 from rehydrate.cli.failures import line_of, record_of
-from rehydrate.cli.forecast import say_estimates
+from rehydrate.cli.forecast import say_estimates, say_first_files
 from rehydrate.cli.output import Json, document, say, tell
 from rehydrate.cli.plan_output import (
     PlanOutput,
@@ -24,6 +24,7 @@ from rehydrate.cli.sources import Selected, Source, tell_problems
 from rehydrate.engine.planning import SketchedPlan
 from rehydrate.errors import RequestError, RestoreError, StoreError
 from rehydrate.formats.detect import owner_of
+from rehydrate.plan.estimates import together
 from rehydrate.protocols import BackupStore
 from rehydrate.requests import RestoreOptions, RestoreRequest
 from rehydrate.values import StoreId, store_folder
@@ -40,12 +41,14 @@ class _Planned:
         entries: Number of stubs.
         plan: The plan, or
         error: why there is none.
+        ready: Bytes that come first, from media at hand; ``None`` = nobody tells.
     """
 
     store: StoreId
     entries: int
     plan: SketchedPlan | None = None
     error: RestoreError | None = None
+    ready: int | None = None
 
     def as_record(self) -> dict[str, Json]:
         return {
@@ -111,6 +114,12 @@ def show_volume_plan(source: Source, wanted: Wanted, output: PlanOutput, *, memo
         _planned(store, requests, stores, output, options)
         for store, requests in parts.by_store.items()
     ]
+    known = [
+        (str(each.store), each.plan.estimates)
+        for each in planned
+        if each.plan is not None and each.plan.estimates is not None
+    ]
+    whole = together(known)
     if output.as_json:
         content: dict[str, Json] = {
             "selection": attrs.evolve(wanted, version=chosen.version).as_record(),
@@ -122,19 +131,24 @@ def show_volume_plan(source: Source, wanted: Wanted, output: PlanOutput, *, memo
             "plain_bytes": parts.plain_bytes,
             "other_reparse_points": parts.others,
             "problems": list(source.problems),
+            "estimates": None if whole is None else whole.as_record(),
         }
         files = (
             record
             for each in planned
             if each.plan is not None
-            for record in file_records(each.plan)
+            for record in file_records(each.plan, each.ready)
         )
         document(PLAN_NAME, content, rows=("files", files))
     else:
         _say(chosen, parts, planned)
+        if whole is not None and len(known) > 1:
+            say()
+            say(f"all {len(known):,} stores, one after the other:")
+            say_estimates(whole)
     pages = {f"Store {each.store}": each.plan for each in planned if each.plan is not None}
     shown_as = attrs.evolve(wanted, version=chosen.version)
-    write_page(output, pages, shown_as, entries=len(chosen.paths))
+    write_page(output, pages, shown_as, entries=len(chosen.paths), whole=whole)
     for each in planned:
         if each.error is not None:
             tell(f"rehydrate: store {each.store}: {line_of(each.error)}")
@@ -161,7 +175,7 @@ def _planned(
         plan = made_plan(requests, {store: found}, output, options)
     except RestoreError as raised:
         return _Planned(store, len(requests), error=raised)
-    return _Planned(store, len(requests), plan)
+    return _Planned(store, len(requests), plan, ready=output.ready_bytes)
 
 
 def _say(chosen: Selected, parts: _Parts, planned: Sequence[_Planned]) -> None:
@@ -177,7 +191,10 @@ def _say(chosen: Selected, parts: _Parts, planned: Sequence[_Planned]) -> None:
     for each in planned:
         if each.plan is not None:
             say()
+            below = f"{store_folder(each.store)}/"
             say(f"store {each.store}: {counted(each.plan.plan.files, 'deduplicated file')}")
-            say_plan(each.plan.plan, below=f"{store_folder(each.store)}/")
+            say(f"containers in {below}")
+            say_plan(each.plan.plan, below=below)
             if each.plan.estimates is not None:
                 say_estimates(each.plan.estimates)
+                say_first_files(each.plan, each.ready)

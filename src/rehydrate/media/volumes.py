@@ -49,7 +49,12 @@ class Mount:
 
 
 def schedule(
-    ordering: Ordering, tapes: Mapping[int, Tape], *, drives: int = 1, loaded: Sequence[int] = ()
+    ordering: Ordering,
+    tapes: Mapping[int, Tape],
+    *,
+    drives: int = 1,
+    loaded: Sequence[int] = (),
+    leave_s: Sequence[float] = (),
 ) -> tuple[Mount, ...]:
     """Give volumes to drives: each volume once, the next one to the drive that is free first.
 
@@ -59,6 +64,8 @@ def schedule(
         tapes: What is known of each volume.
         drives: Drives that read at a time.
         loaded: Volumes in drives at the beginning, by drive; they need no load.
+        leave_s: Seconds of the way back to the load point for each of them, where they were read
+            before.
 
     Raises:
         RequestError: With code ``"tape.options"`` if there are more volumes loaded than drives.
@@ -78,6 +85,7 @@ def schedule(
         load = 0.0 if model is None or in_place else model.load_s + model.change_s
         if holds[drive] != UNKNOWN and not in_place and not used[drive]:
             load += _known(model.unload_s if model else 0.0)
+            load += leave_s[drive] if drive < len(leave_s) else 0.0
         ready = wanted + load
         done = ready + _known(part.locate_s) + _known(part.read_s)
         free[drive] = done + _known(part.rewind_s) + (model.unload_s if model else 0.0)

@@ -17,7 +17,13 @@ from rehydrate.plan.page_files import draw_files, draw_legend, file_names, shown
 from rehydrate.plan.page_lanes import colour_classes, draw_lanes
 from rehydrate.plan.page_script import SCRIPT
 from rehydrate.plan.page_style import STYLE
-from rehydrate.plan.page_tape import draw_media, draw_orders, draw_tape, tape_record
+from rehydrate.plan.page_tape import (
+    draw_media,
+    draw_orders,
+    draw_tape,
+    shown_tapes,
+    tape_record,
+)
 from rehydrate.plan.page_text import data_block, escaped, visible
 from rehydrate.plan.read_plan import ReadPlan
 from rehydrate.plan.sketch import PlanSketch
@@ -26,6 +32,7 @@ from rehydrate.units import counted, duration, size
 __all__ = ["PagePart", "plan_page"]
 
 _MISSING_SHOWN: Final = 20
+_SEVERAL: Final = 2
 _HASH: Final = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
 _POLICY: Final = (
     f"default-src 'none'; script-src 'sha256-{_HASH}'; style-src 'unsafe-inline'; img-src data:;"
@@ -68,6 +75,7 @@ def plan_page(
     *,
     title: str = "Restore plan",
     facts: Sequence[tuple[str, str]] = (),
+    whole: PlanEstimates | None = None,
 ) -> str:
     """Return a page about plans; equal arguments give equal pages.
 
@@ -77,13 +85,20 @@ def plan_page(
         parts: The plans.
         title: Title of the page.
         facts: What else stands in its head: names and values.
+        whole: What is expected of several plans together; their media stand there then, in one
+            list.
 
     Raises:
         ValueError: A sketch belongs to another plan.
     """
-    drawn = [_part(part, number) for number, part in enumerate(parts)]
+    if len(parts) < _SEVERAL:
+        whole = None
+    drawn = [_part(part, number, listed=whole is None) for number, part in enumerate(parts)]
     head = "".join(f"<li>{escaped(name)} <b>{escaped(value)}</b></li>" for name, value in facts)
-    body = "".join(markup for markup, _ in drawn) or "<p>There is nothing to restore.</p>"
+    body = (
+        _whole(whole) + "".join(markup for markup, _ in drawn)
+        or "<p>There is nothing to restore.</p>"
+    )
     data = data_block({"parts": [record for _, record in drawn]})
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -100,12 +115,21 @@ def plan_page(
     )
 
 
-def _part(part: PagePart, number: int) -> tuple[str, Record]:
+def _whole(estimates: PlanEstimates | None) -> str:
+    """Return what is expected of all plans."""
+    if estimates is None:
+        return ""
+    tiles = _grid(_expected_tiles(estimates))
+    heading = "<h2>All stores, one after the other</h2>"
+    return f"{heading}{tiles}{''.join(_expected(estimates, listed=True))}"
+
+
+def _part(part: PagePart, number: int, *, listed: bool) -> tuple[str, Record]:
     plan, sketch, estimates = part.plan, part.sketch, part.estimates
     cards = [_missing(plan, sketch)]
     record: dict[str, Record] = {"groups": [], "files": {}, "tapes": [], "times": []}
     if estimates is not None:
-        cards += _expected(estimates)
+        cards += _expected(estimates, listed=listed)
     rounds: list[Record] = []
     for planned in sorted(plan.rounds, key=lambda each: each.kind != "data"):
         if not planned.extents:
@@ -131,7 +155,7 @@ def _part(part: PagePart, number: int) -> tuple[str, Record]:
             "times": _times(plan, sketch, estimates),
         }
     if estimates is not None:
-        record["tapes"] = [tape_record(tape) for tape in estimates.tapes]
+        record["tapes"] = [tape_record(tape) for tape in shown_tapes(estimates.tapes)]
         record["containers"] = _named_on_tape(plan, estimates)
     record |= {"rounds": rounds, "total": plan.bytes_to_read}
     heading = f"<h2>{escaped(part.heading)}</h2>" if part.heading else ""
@@ -163,10 +187,25 @@ def _tiles(part: PagePart) -> str:
         ("space needed", size(plan.allocated_bytes), "at the target"),
         ("unfinished at once", size(plan.unfinished_peak), "at most"),
     ]  # fmt: skip
+    return _grid([*tiles, *_expected_tiles(estimates)])
+
+
+def _expected_tiles(estimates: PlanEstimates) -> list[tuple[str, str, str]]:
+    tiles = []
+    mounts = sum(medium.mounted is True for medium in estimates.media)
+    volumes = {medium.name for medium in estimates.media if medium.mounted is not None}
+    if volumes:
+        tiles.append(("volumes", f"{len(volumes):,}", counted(mounts, "mount")))
     if estimates.total_seconds is not None:
-        tiles.append(("expected time", duration(estimates.total_seconds), _spent(estimates)))
+        least = "at least " if estimates.at_least else ""
+        value = f"{least}{duration(estimates.total_seconds)}"
+        tiles.append(("expected time", value, _spent(estimates)))
     if estimates.price is not None:
         tiles.append(("price", str(estimates.price), ""))
+    return tiles
+
+
+def _grid(tiles: Sequence[tuple[str, str, str]]) -> str:
     inner = "".join(
         f"<div><dt>{name}</dt><dd>{escaped(value)}<small>{escaped(more)}</small></dd></div>"
         for name, value, more in tiles
@@ -202,9 +241,9 @@ def _missing(plan: ReadPlan, sketch: PlanSketch | None) -> str:
     )
 
 
-def _expected(estimates: PlanEstimates) -> list[str]:
+def _expected(estimates: PlanEstimates, *, listed: bool) -> list[str]:
     cards = []
-    if estimates.media:
+    if estimates.media and listed:
         cards.append(_card("Media in mount order", draw_media(estimates)))
     if estimates.orders:
         cards.append(_card("Orders compared: time to locate", draw_orders(estimates)))
@@ -216,7 +255,12 @@ def _expected(estimates: PlanEstimates) -> list[str]:
 
 def _tapes(plan: ReadPlan, sketch: PlanSketch | None, estimates: PlanEstimates) -> str:
     colours = {} if sketch is None else _container_colours(plan, sketch)
-    drawn = [draw_tape(tape, number, colours) for number, tape in enumerate(estimates.tapes)]
+    shown = shown_tapes(estimates.tapes)
+    drawn = [draw_tape(tape, number, colours) for number, tape in enumerate(shown)]
+    left = len(estimates.tapes) - len(shown)
+    if left:
+        more = counted(left, "more tape is", "more tapes are")
+        drawn.append(f'<ul class="notes"><li>{more} not drawn.</li></ul>')
     return _card("Tapes as they lie", "".join(drawn))
 
 
@@ -241,7 +285,7 @@ def _container_colours(plan: ReadPlan, sketch: PlanSketch) -> dict[int, str]:
 
 def _named_on_tape(plan: ReadPlan, estimates: PlanEstimates) -> Record:
     names = plan.round("data").containers
-    used = {each.container for tape in estimates.tapes for each in tape.passes}
+    used = {each.container for tape in shown_tapes(estimates.tapes) for each in tape.passes}
     return {
         str(index): visible(names[index])
         for index in sorted(number for number in used if number is not None)
@@ -258,7 +302,11 @@ def _times(plan: ReadPlan, sketch: PlanSketch, estimates: PlanEstimates | None) 
             int(sketch.begin[number]),
             int(sketch.finish[number]),
             int(sketch.group[number]),
-            "" if seconds is None or sketch.finish[number] < 0 else duration(seconds[number]),
+            _said(None if seconds is None or sketch.finish[number] < 0 else seconds[number]),
         ]
         for number in shown_files(sketch)
     ]
+
+
+def _said(seconds: float | None) -> str:
+    return "" if seconds is None else duration(seconds)

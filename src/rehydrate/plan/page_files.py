@@ -97,8 +97,9 @@ def draw_files(plan: ReadPlan, sketch: PlanSketch, estimates: PlanEstimates | No
                 f' {row * HEIGHT + 25}h{coordinate(max(right - left, 3.0))}v50H{coordinate(left)}z"/>'
             )
         when = "not complete" if lost else f"after {size(finish)}"
-        if seconds is not None and not lost:
-            when = duration(seconds[number])
+        expected = None if seconds is None or lost else seconds[number]
+        if expected is not None:
+            when = duration(expected)
         said = f"{name}, {size(int(sketch.sizes[number]))}, finished: {when}"
         rows.append(
             f'<div class="row" role="option" aria-selected="false" data-i="{row}"'

@@ -1,15 +1,22 @@
 """The part of the plan page about media: volumes in mount order, tapes drawn as they lie."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import attrs
 
-from rehydrate.plan.estimates import PlanEstimates, Record, TapeDrawing
+from rehydrate.plan.estimates import (
+    DATA,
+    MAPS,
+    PlanEstimates,
+    PlannedMedium,
+    Record,
+    TapeDrawing,
+)
 from rehydrate.plan.page_text import coordinate, escaped, visible
 from rehydrate.units import counted, duration, size
 
-__all__ = ["draw_media", "draw_orders", "draw_tape", "tape_record"]
+__all__ = ["draw_media", "draw_orders", "draw_tape", "shown_tapes", "tape_record"]
 
 WIDTH: Final = 1000
 WRAP: Final = 10
@@ -17,6 +24,12 @@ MOST_NUMBERS: Final = 40
 """Passes that carry their number in the reading order."""
 MOST_PASSES: Final = 5000
 """Passes of one tape that are drawn and told."""
+MOST_TAPES: Final = 60
+"""Tapes that are drawn."""
+ALL_PASSES: Final = 12_000
+"""Passes of all tapes together that are drawn and told."""
+MOST_MEDIA: Final = 2000
+"""Media that are listed."""
 
 
 def draw_media(estimates: PlanEstimates) -> str:
@@ -25,24 +38,53 @@ def draw_media(estimates: PlanEstimates) -> str:
     Args:
         estimates: What is expected.
     """
+    media = estimates.media
+    columns = [
+        ("", True, [f"{number:,}" for number in range(1, len(media) + 1)]),
+        ("medium", False, [escaped(medium.name) for medium in media]),
+        ("kind", False, [escaped(medium.kind) for medium in media]),
+        ("store", False, [escaped(medium.store) for medium in media]),
+        ("for", False, [medium.phase for medium in media]),
+        ("drive", True, ["" if medium.drive is None else f"{medium.drive:,}" for medium in media]),
+        ("containers", True, [f"{medium.containers:,}" for medium in media]),
+        ("to read", True, [size(medium.bytes_to_read) for medium in media]),
+        ("wanted after", True, [_time(medium.wanted_seconds) for medium in media]),
+        ("until ready", True, [_ready(medium) for medium in media]),
+        ("locate", True, [_time(medium.locate_seconds) for medium in media]),
+        ("read", True, [_time(medium.read_seconds) for medium in media]),
+        ("note", False, [escaped(medium.note) for medium in media]),
+    ]
+    # Columns that would say the same of all media, namely nothing, are left out.
+    kept = [column for column in columns if set(column[2]) not in ({""}, {DATA})]
+    shown = min(len(media), MOST_MEDIA)
     rows = "".join(
-        f'<tr><td class="num">{number:,}</td><th scope="row">{escaped(medium.name)}</th>'
-        f"<td>{escaped(medium.kind)}</td>"
-        f'<td class="num">{medium.containers:,}</td>'
-        f'<td class="num">{size(medium.bytes_to_read)}</td>'
-        + "".join(
-            f'<td class="num">{"" if seconds is None else duration(seconds)}</td>'
-            for seconds in (medium.ready_seconds, medium.locate_seconds, medium.read_seconds)
-        )
-        + f"<td>{escaped(medium.note)}</td></tr>"
-        for number, medium in enumerate(estimates.media, 1)
+        f"<tr>{''.join(_cell(head, cells[row], number=number) for head, number, cells in kept)}</tr>"
+        for row in range(shown)
     )
-    heads = ("", "medium", "kind", "containers", "to read", "until ready", "locate", "read", "note")
+    heads = [head for head, _, _ in kept]
     top = "".join(f'<th scope="col">{head}</th>' for head in heads)
+    more = ""
+    if len(media) > shown:
+        left = counted(len(media) - shown, "more medium is", "more media are")
+        more = f'<ul class="notes"><li>{left} not in this list.</li></ul>'
     return (
         f'<div class="wide"><table class="media"><thead><tr>{top}'
-        f"</tr></thead><tbody>{rows}</tbody></table></div>"
+        f"</tr></thead><tbody>{rows}</tbody></table></div>{more}"
     )
+
+
+def _cell(head: str, text: str, *, number: bool) -> str:
+    if head == "medium":
+        return f'<th scope="row">{text}</th>'
+    return f'<td class="num">{text}</td>' if number else f"<td>{text}</td>"
+
+
+def _ready(medium: PlannedMedium) -> str:
+    return "in the drive" if medium.mounted is False else _time(medium.ready_seconds)
+
+
+def _time(seconds: float | None) -> str:
+    return "" if seconds is None else duration(seconds)
 
 
 def draw_orders(estimates: PlanEstimates) -> str:
@@ -105,7 +147,8 @@ def draw_tape(tape: TapeDrawing, number: int, colours: Mapping[int, str]) -> str
     )
     labels = "".join(f"<span>band {band}</span>" for band in range(tape.bands))
     said = (
-        f"Tape {visible(tape.name)}: {counted(len(tape.passes), 'stretch', 'stretches')} on"
+        f"Tape {visible(tape.name)}{', stream maps' * (tape.phase == MAPS)}:"
+        f" {counted(len(tape.passes), 'stretch', 'stretches')} on"
         f" {counted(len(used), 'wrap')} of {tape.wraps:,}"
     )
     said += f"; {tape.left_out:,} more are not drawn" if tape.left_out else ""
@@ -121,6 +164,24 @@ def draw_tape(tape: TapeDrawing, number: int, colours: Mapping[int, str]) -> str
         f'<div class="bands" aria-hidden="true">{labels}</div>{numbers}</div>'
         '<div class="ticks" aria-hidden="true"><span>load point</span>'
         f"<span>{tape.length_m:,.0f} m</span></div></figure>"
+    )
+
+
+def shown_tapes(tapes: Sequence[TapeDrawing]) -> tuple[TapeDrawing, ...]:
+    """Return the tapes that are drawn, with as many stretches as fit on the page.
+
+    Args:
+        tapes: All of them, in mount order.
+    """
+    shown = tapes[:MOST_TAPES]
+    most = min(MOST_PASSES, ALL_PASSES // max(len(shown), 1))
+    return tuple(
+        attrs.evolve(
+            tape,
+            passes=tape.passes[:most],
+            left_out=tape.left_out + max(len(tape.passes) - most, 0),
+        )
+        for tape in shown
     )
 
 

@@ -1,7 +1,7 @@
 """From the order of segments on tapes to what a plan shows of it: media, orders, drawings, times."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -14,6 +14,7 @@ from rehydrate.media.pricing import Tape
 from rehydrate.media.segments import UNKNOWN, Segments
 from rehydrate.media.volumes import Mount, step_ends
 from rehydrate.plan.estimates import (
+    DATA,
     ComparedOrder,
     PlanEstimates,
     PlannedMedium,
@@ -38,8 +39,13 @@ def estimate_tapes(
     kinds: Mapping[int, str] | None = None,
     containers: Ints | None = None,
     steps: Ints | None = None,
+    phase: str = DATA,
+    drives: int = 1,
+    loaded: Collection[int] = (),
 ) -> PlanEstimates:
     """Tell what reading segments from tapes takes.
+
+    What is not known counts nothing; where that is so, times are said to be lower bounds.
 
     Args:
         segments: What is wanted.
@@ -51,6 +57,9 @@ def estimate_tapes(
         containers: Container of each segment, as an index into the containers of the data round.
         steps: Step of the ordering at which each extent of the data round is read; without it
             nothing is told about the times of files.
+        phase: What is read: ``"maps"`` or ``"data"``.
+        drives: Drives that read at a time.
+        loaded: Volumes that need no mount.
     """
     parts = {part.volume: part for part in ordering.volumes}
     media, drawings = [], []
@@ -61,20 +70,23 @@ def estimate_tapes(
         unit = tape.unit_bytes if tape.geometry is None else tape.geometry.unit_bytes
         media.append(
             PlannedMedium(
-                name=name, kind=(kinds or {}).get(mount.volume, ""),
+                name=name, kind=(kinds or {}).get(mount.volume, ""), phase=phase,
+                drive=mount.drive + 1 if drives > 1 else None,
+                mounted=mount.volume not in loaded, wanted_seconds=mount.wanted_s,
                 containers=0 if containers is None else len(np.unique(containers[mine])),
                 bytes_to_read=round(float(segments.length[mine].sum(dtype=np.float64)) * unit),
-                ready_seconds=mount.ready_s - mount.wanted_s,
+                ready_seconds=None if tape.model is None else mount.ready_s - mount.wanted_s,
                 locate_seconds=_known(part.locate_s), read_seconds=_known(part.read_s),
-                note=f"drive {mount.drive + 1}; {part.kept.value}",
+                note=part.kept.value,
             )
         )  # fmt: skip
         if tape.geometry is not None:
             drawings += _drawing(
-                segments, ordering, part, tape.geometry, name=name, containers=containers
-            )
-    ends = step_ends(ordering, mounts)
-    done = [mount.done_s for mount in mounts]
+                segments, ordering, part, tape.geometry, name=name, phase=phase,
+                containers=containers,
+            )  # fmt: skip
+    timed = {volume for volume in parts if tapes.get(volume, Tape()).model is not None}
+    done = [mount.done_s for mount in mounts if mount.volume in timed]
     return PlanEstimates(
         media=tuple(media),
         orders=tuple(
@@ -86,11 +98,12 @@ def estimate_tapes(
             if math.isfinite(each.motion_s)
         ),
         tapes=tuple(drawings),
-        ready_seconds=sum(mount.ready_s - mount.wanted_s for mount in mounts),
-        locate_seconds=_sum([part.locate_s for part in parts.values()]),
-        read_seconds=_sum([part.read_s for part in parts.values()]),
-        total_seconds=max(done, default=0.0),
-        extent_seconds=_extent_seconds(ordering, ends, steps),
+        ready_seconds=_sum([medium.ready_seconds for medium in media]),
+        locate_seconds=_sum([medium.locate_seconds for medium in media]),
+        read_seconds=_sum([medium.read_seconds for medium in media]),
+        total_seconds=max(done, default=None),
+        at_least=_lower_bound(ordering),
+        extent_seconds=_extent_seconds(ordering, mounts, steps, timed),
     )  # fmt: skip
 
 
@@ -98,16 +111,32 @@ def _known(seconds: float) -> float | None:
     return seconds if math.isfinite(seconds) else None
 
 
-def _sum(seconds: Sequence[float]) -> float | None:
-    """Return the sum, or ``None`` if a part of it is not known."""
-    return _known(sum(seconds))
+def _sum(seconds: Sequence[float | None]) -> float | None:
+    """Return the sum, or ``None`` if a part of it, or all, is not known."""
+    known = [each for each in seconds if each is not None]
+    return math.fsum(known) if len(known) == len(seconds) > 0 else None
+
+
+def _lower_bound(ordering: Ordering) -> bool:
+    """Tell whether the time of some step on a volume is not known."""
+    known = np.isfinite(ordering.locate_s) & np.isfinite(ordering.read_s)
+    return any(
+        not known[part.first : part.first + part.count].all()
+        for part in ordering.volumes
+        if part.volume != UNKNOWN
+    )
 
 
 def _extent_seconds(
-    ordering: Ordering, ends: "np.typing.NDArray[np.float64]", steps: Ints | None
+    ordering: Ordering, mounts: Sequence[Mount], steps: Ints | None, timed: Collection[int]
 ) -> tuple[tuple[float, float], ...]:
-    if steps is None or not np.isfinite(ends[steps]).all():
+    if steps is None:
         return ()
+    ends = step_ends(ordering, mounts)
+    for part in ordering.volumes:
+        if part.volume not in timed:
+            ends[part.first : part.first + part.count] = np.nan
+    ends[~np.isfinite(ends)] = np.nan
     begins = ends[steps] - np.nan_to_num(ordering.read_s[steps])
     return tuple(zip(begins.tolist(), ends[steps].tolist(), strict=True))
 
@@ -119,6 +148,7 @@ def _drawing(
     geometry: TapeGeometry,
     *,
     name: str,
+    phase: str,
     containers: Ints | None,
 ) -> list[TapeDrawing]:
     """Draw a volume; one whose segments contradict its geometry is not the one known."""
@@ -150,7 +180,7 @@ def _drawing(
     passes = zip(geometry.wrap[row].tolist(), *metres, owner, seconds, strict=True)
     return [
         TapeDrawing(
-            name=name, length_m=geometry.length_m, wraps=geometry.wraps, bands=BANDS,
+            name=name, phase=phase, length_m=geometry.length_m, wraps=geometry.wraps, bands=BANDS,
             passes=tuple(
                 TapePass(wrap=wrap, begin_m=x, end_m=y, container=box, seconds=_known(wait))
                 for wrap, x, y, box, wait in passes

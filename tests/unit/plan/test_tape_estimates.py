@@ -62,8 +62,10 @@ def test_what_is_not_known_is_left_out() -> None:
     assert found.orders == ()
     assert found.media[0].locate_seconds is None
     assert found.locate_seconds is None
+    assert found.at_least
     lost = estimated([(UNKNOWN, 100, 50)], {1: KNOWN})
-    assert lost.extent_seconds == ()
+    assert np.isnan(lost.extent_seconds).all()
+    assert (lost.media, lost.total_seconds, lost.at_least) == ((), None, False)
 
 
 def test_segments_beyond_the_tape_are_not_drawn() -> None:
