@@ -1,8 +1,8 @@
 """The calls of a service for archived objects: what state is one in, and thaw it.
 
 S3's are made with botocore, which signs as the AWS command line does; obstore shows no storage class
-and has no call to thaw. A service with other calls (Azure's change of tier, say) needs another class
-with the two methods of :class:`Archive`; none is here.
+and has no call to thaw. Azure's are in ``azure``; ``archives`` chooses. Another service needs another
+class with the two methods of :class:`Archive`.
 """
 
 import re

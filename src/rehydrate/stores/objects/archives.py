@@ -1,25 +1,45 @@
 """Which service thaws how: the archive calls of a store, chosen by its URL."""
 
 from importlib.util import find_spec
+from typing import Final
+from urllib.parse import urlsplit
 
+from rehydrate.errors import RequestError
 from rehydrate.stores.objects.archive import Archive, S3Archive
+from rehydrate.stores.objects.azure import AzureArchive
+from rehydrate.stores.objects.azure_settings import place_of
 from rehydrate.stores.objects.client import Access, scheme_of
 
 __all__ = ["archive_of", "can_thaw"]
+
+_PACKAGES: Final = {"s3": ("botocore",), "az": ("azure", "azure.storage", "azure.storage.blob")}
 
 
 def archive_of(url: str, access: Access | None = None) -> Archive:
     """Return who knows the states of archived objects of a store, and thaws them.
 
     Args:
-        url: The store, such as ``s3://bucket/prefix``.
+        url: The store, such as ``s3://bucket/prefix`` or ``az://container/prefix``.
         access: How to reach the service, as for the store.
 
     Raises:
         RequestError: With code ``"thaw.service"``: objects of such a store are not thawed.
         StoreReadError: The package for this service is missing.
     """
-    return S3Archive(url, access)
+    kind = _kind(url)
+    if kind == "s3":
+        return S3Archive(url, access)
+    if kind == "az":
+        return AzureArchive(url, access)
+    if scheme_of(url) == "gs":
+        raise RequestError(
+            f"{url} needs no thaw: Google reads objects of its archive class at once, for a fee",
+            code="thaw.service",
+        )
+    raise RequestError(
+        f"only objects of s3://bucket/prefix and az://container/prefix can be thawed, not of {url}",
+        code="thaw.service",
+    )
 
 
 def can_thaw(url: str) -> bool:
@@ -31,4 +51,14 @@ def can_thaw(url: str) -> bool:
     Raises:
         RequestError: The URL names no object store.
     """
-    return scheme_of(url) == "s3" and find_spec("botocore") is not None
+    # The outer package first: to look for an inner one imports it.
+    packages = _PACKAGES.get(_kind(url), ())
+    return bool(packages) and all(find_spec(name) is not None for name in packages)
+
+
+def _kind(url: str) -> str:
+    """Return the service that thaws; empty = none does."""
+    kind = scheme_of(url)
+    if kind == "az" and place_of(url) is not None:
+        return kind
+    return kind if kind == "s3" and not urlsplit(url).scheme.startswith("http") else ""

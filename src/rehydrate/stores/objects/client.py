@@ -14,6 +14,7 @@ from typing import Final, Protocol, TypeAlias, TypeVar
 import attrs
 
 from rehydrate.errors import RequestError, StoreError, StoreReadError
+from rehydrate.stores.objects.azure_settings import azure_settings, connection_settings
 from rehydrate.stores.objects.problems import ServiceAnswer, problem_of
 from rehydrate.values import ReadableBuffer
 
@@ -169,8 +170,13 @@ def open_client(url: str, access: Access) -> ObjectClient:
     make: Callable[..., object] = _module("obstore.store", _PACKAGE).from_url
     refused: type[Exception] = _module("obstore.exceptions", _PACKAGE).BaseError
     options: dict[str, object] = {}
+    config = access.config()
+    address = access.endpoint or url
+    if kind == "az":
+        address = azure_settings(url, config).get("endpoint", url)
+        config = {**connection_settings(url, config), **config}
     if kind not in {"file", "memory"}:
-        plain = (access.endpoint or url).startswith("http://")
+        plain = address.startswith("http://")
         options["client_options"] = {
             "allow_http": plain,
             "timeout": timedelta(seconds=access.request_seconds),
@@ -180,7 +186,7 @@ def open_client(url: str, access: Access) -> ObjectClient:
             "retry_timeout": timedelta(seconds=access.retry_seconds),
         }
     if kind in {"s3", "gs", "az"}:
-        options["config"] = access.config() or None
+        options["config"] = config or None
     if access.profile is not None:
         options["credential_provider"] = _provider(access.profile)
     try:

@@ -34,12 +34,21 @@ _THROTTLED: Final = frozenset(
 _BUCKET: Final = frozenset({"NoSuchBucket", "ContainerNotFound"})
 _CREDENTIALS: Final = frozenset(
     {"ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken",
-     "TokenRefreshRequired", "AuthenticationFailed", "InvalidAuthenticationInfo"}
+     "TokenRefreshRequired", "AuthenticationFailed", "InvalidAuthenticationInfo",
+     "NoAuthenticationInformation"}
 )  # fmt: skip
 _REGION: Final = frozenset(
     {"PermanentRedirect", "AuthorizationHeaderMalformed", "TemporaryRedirect"}
 )
 _ARCHIVED: Final = frozenset({"InvalidObjectState", "BlobArchived", "BlobBeingRehydrated"})
+# Of Azure; a 409 for a container that is not public, 403 else.
+_NOT_ALLOWED: Final = frozenset(
+    {"AuthorizationFailure", "AuthorizationPermissionMismatch", "AuthorizationProtocolMismatch",
+     "AuthorizationResourceTypeMismatch", "AuthorizationServiceMismatch",
+     "AuthorizationSourceIPMismatch", "InsufficientAccountPermissions", "AccountIsDisabled",
+     "PublicAccessNotPermitted"}
+)  # fmt: skip
+_KMS_CODES: Final = ("KMS.", "KeyVault")
 _KMS_WORDS: Final = ("kms:", "customer master key", "kms key", "customerencryptionkey")
 
 
@@ -145,14 +154,15 @@ def _throttled(answer: ServiceAnswer, key: str) -> StoreError | None:
 
 
 def _changed(answer: ServiceAnswer, key: str) -> StoreError | None:
-    if answer.status == HTTPStatus.PRECONDITION_FAILED or answer.code == "PreconditionFailed":
+    failed = answer.status == HTTPStatus.PRECONDITION_FAILED and not answer.code.startswith("Lease")
+    if failed or answer.code == "PreconditionFailed":
         return _error("changed", f"{key} was replaced since its first read", key, retryable=False)
     return None
 
 
 def _kms(answer: ServiceAnswer, key: str) -> StoreError | None:
     text = answer.message.lower()
-    if answer.code.startswith("KMS.") or any(word in text for word in _KMS_WORDS):
+    if answer.code.startswith(_KMS_CODES) or any(word in text for word in _KMS_WORDS):
         return _error(
             "kms", f"the key that {key} is encrypted with may not be used ({answer.said})", key,
             retryable=False, hresult=E_ACCESSDENIED,
@@ -185,6 +195,11 @@ def _credentials(answer: ServiceAnswer, key: str) -> StoreError | None:
 
 
 def _any_other(answer: ServiceAnswer, key: str) -> StoreError:
+    if answer.code in _NOT_ALLOWED:
+        return _error(
+            "denied", f"the account does not allow it for {key} ({answer.said})", key,
+            retryable=False, hresult=E_ACCESSDENIED,
+        )  # fmt: skip
     if answer.status == HTTPStatus.FORBIDDEN:
         return _error(
             "denied",

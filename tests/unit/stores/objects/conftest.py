@@ -1,9 +1,15 @@
-"""One S3 server for all tests; each test gets a bucket of its own and a proxy before the server."""
+"""One server of each kind for all tests; each test has a bucket of its own and a proxy before it."""
 
 from collections.abc import Iterator
 
 import pytest
 
+from tests.unit.stores.objects.azure_service import (
+    BlobContainer,
+    azure_server,
+    forget_azure,
+    missing_for_azure,
+)
 from tests.unit.stores.objects.service import Bucket, FaultProxy, missing_packages, s3_server
 
 
@@ -29,4 +35,27 @@ def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
 @pytest.fixture
 def proxy(server: str) -> Iterator[FaultProxy]:
     with FaultProxy(server) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[str]:
+    missing = missing_for_azure()
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}")
+    with azure_server() as url:
+        yield url
+
+
+@pytest.fixture
+def blobs(azurite: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[BlobContainer]:
+    forget_azure(monkeypatch)
+    container = BlobContainer(azurite)
+    yield container
+    container.close()
+
+
+@pytest.fixture
+def before_azure(azurite: str) -> Iterator[FaultProxy]:
+    with FaultProxy(azurite) as proxy:
         yield proxy

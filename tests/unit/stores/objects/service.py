@@ -157,6 +157,8 @@ class FaultProxy(ThreadingHTTPServer):
         fault: Asked with method and path; ``None`` = hand on.
         latency: Seconds before each answer (for benchmarks).
         spoil: Changes bodies of GET.
+        alter: Changes headers of the server's answers; told the method and the path.
+        sent: Headers of each request, names in small letters.
     """
 
     daemon_threads = True
@@ -170,6 +172,10 @@ class FaultProxy(ThreadingHTTPServer):
         self.payers: list[str | None] = []
         self.fault: Fault = lambda _method, _path: None
         self.spoil: Callable[[str, bytes], bytes] = lambda _path, body: body
+        self.alter: Callable[[str, str, dict[str, str]], None] = lambda _method, _path, _headers: (
+            None
+        )
+        self.sent: list[Mapping[str, str]] = []
         self.latency = latency
         self.url = f"http://127.0.0.1:{self.server_port}"
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
@@ -202,11 +208,13 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer one request."""
         proxy = self.proxy
         proxy.requests.append((self.command, self.path))
+        proxy.sent.append({name.lower(): value for name, value in self.headers.items()})
         proxy.payers.append(self.headers.get("x-amz-request-payer"))
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         fault = proxy.fault(self.command, self.path)
         if fault is None or fault.cut is not None:
             status, headers, data = self.upstream_answer(body)
+            proxy.alter(self.command, self.path, headers)
         else:
             status, headers, data = fault.status, {"Content-Type": "application/xml"}, fault.body
         if proxy.latency:
