@@ -20,7 +20,7 @@ $(READY): pyproject.toml
 	|| { echo "rehydrate needs Python 3.11 or later; say make PYTHON=/path/to/python3" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install -qq --disable-pip-version-check -e ".[conformance,object,tape,thaw,windows]" --group dev
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -e ".[conformance,object,tape,thaw,thaw-azure,windows]" --group dev
 	@touch $@
 
 test: static samples docs wheel unit ## run every check there is; CI runs this
