@@ -125,11 +125,15 @@ class PriceTable:
                            code="thaw.offer")  # fmt: skip
 
     def money(self, millionths: int) -> str:
-        """Return an amount for people, such as ``"10.05 USD"``; rounded up to hundredths.
+        """Return an amount for people, such as ``"10.05 USD"`` or ``"0.0107 USD"``.
+
+        It is rounded up to hundredths, and below one unit to ten thousandths.
 
         Args:
             millionths: The amount.
         """
+        if millionths % 10_000 and millionths < MICRO - 10_000:
+            return f"0.{-(-millionths // 100):04} {self.currency}"
         cents = -(-millionths // 10_000)
         return f"{cents // 100}.{cents % 100:02} {self.currency}"
 

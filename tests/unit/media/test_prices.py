@@ -39,8 +39,8 @@ def test_an_offer_that_is_not_there_names_those_that_are() -> None:
 
 def test_amounts_are_rounded_up_for_people() -> None:
     table = parse_table(text())
-    assert [table.money(amount) for amount in (0, 1, 10_050_000)] == [
-        "0.00 EUR", "0.01 EUR", "10.05 EUR"
+    assert [table.money(amount) for amount in (0, 1, 10_050_000, 999_999)] == [
+        "0.00 EUR", "0.0001 EUR", "10.05 EUR", "1.00 EUR"
     ]  # fmt: skip
 
 

@@ -1,26 +1,28 @@
 """The requests of a thaw: what may be asked, what was, and what the job on disk says of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import attrs
 
-from rehydrate.errors import StoreError, StoreReadError
+from rehydrate.errors import LimitError, RequestError, StoreError, StoreReadError
 from rehydrate.media.prices import Offer, PriceTable, parse_table
 from rehydrate.media.tiers import ThawOptions, price
 from rehydrate.ports import Clock
 from rehydrate.stores.objects.archive import Archive, ObjectState, Stage
 from rehydrate.stores.objects.job import Asked, Progress, ThawJob
+from rehydrate.stores.objects.quote import ThawQuote
 from rehydrate.stores.objects.survey import Survey, at_once
 from rehydrate.values import StorePath
 
-__all__ = ["CAPACITY", "USUAL_OPTIONS", "Asking", "ThawChoice"]
+__all__ = ["CAPACITY", "Approve", "Asking", "ThawChoice"]
 
 CAPACITY: Final = "thaw.capacity"
-USUAL_OPTIONS: Final = ThawOptions(days=3)
-"""Copies live a day longer than the slowest thaw takes, so that all ways fit."""
+Approve: TypeAlias = Callable[[Sequence[StorePath], ThawQuote | LimitError | RequestError], None]
+"""Is shown the containers of a round and the price of thawing them, or why there is none."""
+_NS: Final = 1_000_000_000
 _LONGEST: Final = 172_800  # seconds of the slowest thaw that any service names
 
 
@@ -38,15 +40,20 @@ class ThawChoice:
         looks: Seconds from a request to the first look at an object, and between later ones at most;
             ``None`` = by the times of the table.
         patience: A thaw that takes so many times the longest time of the table is given up.
+        approve: Called when the containers of a round are known, before anything of them is asked
+            for and, in the first round of the data, before anything is written; on the thread of
+            the store's calls. It may raise :class:`~rehydrate.Cancelled`: then nothing more is
+            asked for. It is not bound to ``max_cost``, and cannot lift it.
     """
 
     speed: str
     job: Path
-    options: ThawOptions = USUAL_OPTIONS
+    options: ThawOptions = attrs.field(factory=ThawOptions)
     table: PriceTable = attrs.field(factory=parse_table)
     fallback: str | None = "standard"
     looks: tuple[float, float] | None = None
     patience: float = 2.0
+    approve: Approve | None = None
 
 
 class Asking:
@@ -116,7 +123,8 @@ class Asking:
         Args:
             path: The object.
         """
-        table, options, offer = self.choice.table, self.choice.options, self._offer(path)
+        table, options = self.choice.table, self.choice.options
+        offer = self._offer(path, self.choice.speed)
         if offer is None:
             return
         cost = price(table, offer, 1, 0, options.days).total
@@ -131,9 +139,18 @@ class Asking:
         """Ask for one object; return the way that was taken and what went wrong."""
         choice = self.choice
         refused = self._thaw_by(path, choice.speed)
-        if refused is None or refused.code != CAPACITY or choice.fallback is None:
+        if refused is None or refused.code != CAPACITY or not self._may_fall_back(path):
             return choice.speed, refused
-        return choice.fallback, self._thaw_by(path, choice.fallback)
+        fallback = choice.fallback or choice.speed
+        return fallback, self._thaw_by(path, fallback)
+
+    def _may_fall_back(self, path: StorePath) -> bool:
+        """Tell whether there is another way, with a price, that cannot break the limit of cost."""
+        choice = self.choice
+        if choice.fallback is None or self._offer(path, choice.fallback) is None:
+            return False
+        dearer = self._cost(path, choice.fallback) > self._cost(path, choice.speed)
+        return choice.options.max_cost is None or not dearer
 
     def _thaw_by(self, path: StorePath, speed: str) -> StoreError | None:
         state = self._survey.state(path) or ObjectState(stage=Stage.FROZEN)
@@ -197,9 +214,9 @@ class Asking:
         size = max(self.size(path), offer.minimum_bytes)
         return price(table, offer, 1, size, self.choice.options.days).total
 
-    def _offer(self, path: StorePath) -> Offer | None:
-        """Return the chosen way for an object; None where the table has none."""
-        wanted = self.tier(path), self.choice.speed
+    def _offer(self, path: StorePath, speed: str) -> Offer | None:
+        """Return a way for an object; None where the table has none."""
+        wanted = self.tier(path), speed
         offers = self.choice.table.offers
         return next((offer for offer in offers if (offer.tier, offer.speed) == wanted), None)
 
@@ -215,6 +232,18 @@ class Asking:
             offer.speed: offer.slow_s for offer in self.choice.table.offers if offer.tier == tier
         }
         return times.get(speed or self.choice.speed, max(times.values(), default=_LONGEST))
+
+    def due_ns(self, path: StorePath) -> int | None:
+        """Return when an object can be read at the latest, nanoseconds since 1970.
+
+        Args:
+            path: The object.
+
+        Returns:
+            ``None`` if the job has not asked for it.
+        """
+        asked = self.job.get(path)
+        return None if asked is None else asked.asked_ns + self.slow_s(path) * _NS
 
     def tier(self, path: StorePath) -> str:
         """Return the archive tier of an object, as the price table names it; empty = none.

@@ -8,7 +8,7 @@ from rehydrate.errors import LimitError
 from rehydrate.media.prices import PriceTable
 from rehydrate.media.tiers import ThawOptions, ThawPlan, thaw_plan
 
-__all__ = ["ThawQuote", "plans_of", "quote_of"]
+__all__ = ["Outlook", "ThawQuote", "plans_of", "quote_of"]
 
 
 @attrs.frozen(kw_only=True)
@@ -28,6 +28,9 @@ class ThawQuote:
         retrieval: Price of the bytes, millionths.
         kept: Price of keeping the copies, millionths.
         currency: Currency of the prices.
+        quick_seconds: Until the first object can be read, at the earliest.
+        slow_seconds: Until the objects of the first waves can be read, at the latest.
+        spent: What the job asked for before, millionths; a limit is for this, too.
     """
 
     speed: str
@@ -42,11 +45,34 @@ class ThawQuote:
     retrieval: int
     kept: int
     currency: str
+    quick_seconds: int = 0
+    slow_seconds: int = 0
+    spent: int = 0
 
     @property
     def total(self) -> int:
         """All prices together, millionths."""
         return self.requests + self.retrieval + self.kept
+
+
+@attrs.frozen(kw_only=True)
+class Outlook:
+    """How far the thaw of a round is; objects that could be read from the start are not counted.
+
+    Attributes:
+        ready: Objects that can be read by now.
+        thawing: Objects that are being thawed.
+        later: Objects that are asked for later, when the ones before were read.
+        refused: Objects that will not be thawed.
+        due_ns: When those that are being thawed can be read at the latest, nanoseconds since 1970;
+            ``None`` = none is, or all were asked for by somebody else.
+    """
+
+    ready: int
+    thawing: int
+    later: int
+    refused: int
+    due_ns: int | None
 
 
 def plans_of(
@@ -85,6 +111,7 @@ def quote_of(
     table: PriceTable,
     counts: Mapping[str, int],
     frozen_bytes: int,
+    spent: int = 0,
 ) -> ThawQuote:
     """Sum up plans.
 
@@ -94,7 +121,9 @@ def quote_of(
         table: Prices.
         counts: Objects by ``"readable"``, ``"thawing"``, ``"frozen"`` and ``"unknown"``.
         frozen_bytes: Bytes to be thawed.
+        spent: What was asked for before, millionths.
     """
+    offers = [table.offer(tier, speed) for tier in plans]
     prices = [plan.price for plan in plans.values()]
     return ThawQuote(
         speed=speed,
@@ -109,4 +138,9 @@ def quote_of(
         retrieval=sum(price.retrieval for price in prices),
         kept=sum(price.kept for price in prices),
         currency=table.currency,
+        quick_seconds=min((offer.quick_s for offer in offers), default=0),
+        slow_seconds=max(
+            (plan.waves[0].ready_s for plan in plans.values() if plan.waves), default=0
+        ),
+        spent=spent,
     )

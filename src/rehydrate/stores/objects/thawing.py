@@ -2,20 +2,23 @@
 
 Asking for the state of objects and for a price moves nothing: this is what an order call does, so
 that a plan of a restore is free. The first preview of a frozen object asks for the first wave, and
-only if a way of thawing was chosen.
+only if a way of thawing was chosen. Plans are made with ``for_plans``, which never thaws: a plan reads
+stream maps, and where these are frozen it fails instead of paying for them.
 """
 
 import threading
 from collections import Counter
 from collections.abc import Sequence
 
-from rehydrate.errors import StoreReadError
+import attrs
+
+from rehydrate.errors import LimitError, RequestError, StoreReadError
 from rehydrate.media.prices import PriceTable, parse_table
 from rehydrate.media.tiers import ThawOptions
 from rehydrate.ports import Clock, SystemClock
 from rehydrate.stores.objects.archive import Archive, Stage
-from rehydrate.stores.objects.asking import USUAL_OPTIONS, Asking, ThawChoice
-from rehydrate.stores.objects.quote import ThawQuote, plans_of, quote_of
+from rehydrate.stores.objects.asking import Asking, ThawChoice
+from rehydrate.stores.objects.quote import Outlook, ThawQuote, plans_of, quote_of
 from rehydrate.stores.objects.store import ObjectStore
 from rehydrate.stores.objects.survey import Survey
 from rehydrate.stores.objects.waves import Waves
@@ -42,6 +45,7 @@ class ThawingStore:
         *,
         choice: ThawChoice | None = None,
         clock: Clock | None = None,
+        survey: Survey | None = None,
     ) -> None:
         """Wrap a store; no service is asked yet.
 
@@ -50,20 +54,37 @@ class ThawingStore:
             archive: Knows their states, and thaws.
             choice: How to thaw; without it nothing is thawed, and reads of frozen objects fail.
             clock: Time.
+            survey: What is known of the objects already.
 
         Raises:
             CorruptMetadataError: The job file is damaged or one of another store.
             StoreReadError: It cannot be read.
         """
-        self._store = store
+        self._store, self._archive, self._choice = store, archive, choice
         self._clock: Clock = SystemClock() if clock is None else clock
-        self._survey = Survey(archive, store.version_of, self._clock)
+        self._survey = survey or Survey(archive, store.version_of, self._clock)
         self._lock = threading.Lock()
         self._waves: Waves | None = None
         if choice is not None:
             asking = Asking(archive, self._survey, choice, store.url, self._clock)
             self._waves = Waves(asking, self._survey, self._clock)
         self._order: tuple[StorePath, ...] = ()
+        self._round: tuple[StorePath, ...] = ()
+
+    @property
+    def for_plans(self) -> "ThawingStore":
+        """The same store as plans call it: it knows what this one knows, and thaws nothing."""
+        return ThawingStore(self._store, self._archive, clock=self._clock, survey=self._survey)
+
+    @property
+    def asked_about(self) -> tuple[StorePath, ...]:
+        """The containers of the round that was ordered last which could not be read then."""
+        return self._round
+
+    def outlook(self) -> Outlook | None:
+        """Tell how far the thaw of the round is that was ordered last; None if nothing thaws."""
+        with self._lock:
+            return None if self._waves is None else self._waves.outlook(self._round)
 
     @property
     def concurrent_reads(self) -> int:
@@ -99,7 +120,7 @@ class ThawingStore:
             paths: The objects that a restore needs, in the order of reading.
             speed: Way of the thaw.
             table: Prices; the built-in table by default.
-            options: Days, rates and limits; copies for three days and no limit by default.
+            options: Days, rates and limits; those of the choice, or the usual ones, by default.
 
         Raises:
             LimitError: It costs more than the options allow.
@@ -113,14 +134,17 @@ class ThawingStore:
         sizes: dict[str, list[int]] = {}
         for state in frozen:
             sizes.setdefault(state.tier, []).append(state.size)
-        prices = table or parse_table()
-        plans = plans_of(sizes, speed, prices, options or USUAL_OPTIONS)
+        choice = self._choice
+        prices = table or (parse_table() if choice is None else choice.table)
+        chosen = options or (ThawOptions() if choice is None else choice.options)
+        plans = plans_of(sizes, speed, prices, chosen)
         return quote_of(
             plans,
             speed=speed,
             table=prices,
             counts=counts,
             frozen_bytes=sum(state.size for state in frozen),
+            spent=0 if self._waves is None else self._waves.spent(paths),
         )
 
     def order_containers_restore(self, containers: Sequence[StorePath], /) -> list[ContainerExtent]:
@@ -128,13 +152,30 @@ class ThawingStore:
 
         Args:
             containers: The distinct containers of the round.
+
+        Raises:
+            Cancelled: The thaw was not approved.
         """
         with self._lock:
             self._survey.look(containers)
             stages = [self._survey.stage(path) for path in containers]
             order = sorted(range(len(containers)), key=lambda index: (_RANK[stages[index]], index))
             self._order = tuple(containers[index] for index in order)
+            self._round = tuple(path for path in self._order if self._frozen_or_thawing(path))
+        if self._choice is not None and self._choice.approve is not None:
+            self._choice.approve(containers, self._price(self._choice))
         return [ContainerExtent(index=index) for index in order]
+
+    def _frozen_or_thawing(self, path: StorePath) -> bool:
+        return self._survey.stage(path) is not Stage.READABLE
+
+    def _price(self, choice: ThawChoice) -> ThawQuote | LimitError | RequestError:
+        """Price the round, without a limit: whoever approves it wants both numbers."""
+        options = attrs.evolve(choice.options, max_cost=None)
+        try:
+            return self.quote(self._order, speed=choice.speed, table=choice.table, options=options)
+        except (LimitError, RequestError) as error:
+            return error
 
     def preview_container_read(self, path: StorePath, reads: Sequence[FileExtent], /) -> None:
         """Return if the object can be read; ask for thaws that are due.

@@ -5,6 +5,7 @@ clock, not by the plan, since thaws are quicker or slower than the price table s
 waits; who asks for an object that is not ready is told when to ask again.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -15,7 +16,7 @@ from rehydrate.media.prices import Offer
 from rehydrate.ports import Clock
 from rehydrate.stores.objects.archive import Stage
 from rehydrate.stores.objects.asking import CAPACITY, Asking
-from rehydrate.stores.objects.quote import plans_of
+from rehydrate.stores.objects.quote import Outlook, plans_of
 from rehydrate.stores.objects.survey import Survey
 from rehydrate.values import StorePath
 
@@ -35,6 +36,8 @@ class _Wave:
 
     paths: list[StorePath]
     offer: Offer
+    lead_s: int
+    price: int
     asked_s: float | None = None
 
 
@@ -95,7 +98,7 @@ class Waves:
         }
         choice, options = self._choice, self._choice.options
         if options.max_cost is not None:
-            left = max(options.max_cost - self._asking.spent(new), 0)
+            left = max(options.max_cost - self.spent(new), 0)
             options = attrs.evolve(options, max_cost=left)
         try:
             plans = plans_of(sizes, choice.speed, choice.table, options)
@@ -103,7 +106,12 @@ class Waves:
             self._block(new, error.code, error.message, retryable=False)
             return
         waves = [
-            _Wave(tiers[tier][wave.first : wave.end], choice.table.offer(tier, choice.speed))
+            _Wave(
+                tiers[tier][wave.first : wave.end],
+                choice.table.offer(tier, choice.speed),
+                wave.lead_s,
+                wave.price.total,
+            )
             for tier, plan in plans.items()
             for wave in plan.waves
         ]
@@ -177,11 +185,39 @@ class Waves:
         self._looks.pop(path, None)
         return self._asking.job.get(path) is not None
 
+    def spent(self, paths: Sequence[StorePath]) -> int:
+        """Return the estimated price of what the job asked for, or is about to, millionths.
+
+        Args:
+            paths: Objects that are going to be asked for.
+        """
+        due = sum(wave.price for wave in self._waves if wave.asked_s is None)
+        return self._asking.spent(paths) + due
+
+    def outlook(self, paths: Sequence[StorePath]) -> Outlook:
+        """Tell how far the thaw of some objects is.
+
+        Args:
+            paths: Objects that could not be read at first.
+        """
+        open_ = [path for path in paths if path not in self._blocked]
+        stages = Counter(self._survey.stage(path) for path in open_)
+        due = [
+            self._asking.due_ns(path) for path in open_ if self._survey.stage(path) is Stage.THAWING
+        ]
+        return Outlook(
+            ready=stages[Stage.READABLE],
+            thawing=stages[Stage.THAWING],
+            later=stages[Stage.FROZEN],
+            refused=len(paths) - len(open_),
+            due_ns=max((moment for moment in due if moment is not None), default=None),
+        )
+
     def _ask_for_waves(self) -> None:
         """Ask for the waves that are due: the first at once, others before the last is read."""
         for wave in [wave for wave in self._waves if wave.asked_s is None]:
             now = self._now()
-            if now < self._free_at(now) - wave.offer.slow_s:
+            if now < self._free_at(now) - wave.lead_s:
                 return
             wave.asked_s = now
             self._ask(wave.paths)

@@ -1,7 +1,7 @@
 """Waves, renewals and refusals by a clock of our own: no server, no waiting."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,11 @@ import attrs
 import pytest
 
 from rehydrate import (
+    Cancelled,
     ContainerNotFoundError,
     FileExtent,
     NotReadyError,
+    RequestError,
     StoreError,
     StorePath,
     StoreReadError,
@@ -22,6 +24,7 @@ from rehydrate.media.tiers import DAY, ThawOptions
 from rehydrate.stores.objects.archive import ObjectState, Stage
 from rehydrate.stores.objects.asking import ThawChoice
 from rehydrate.stores.objects.client import Fetched
+from rehydrate.stores.objects.quote import Outlook, ThawQuote
 from rehydrate.stores.objects.store import ObjectStore
 from rehydrate.stores.objects.thawing import ThawingStore
 
@@ -428,7 +431,7 @@ def test_limit_of_cost_is_that_of_the_whole_job(
     again = store_of(service, job, options=options)
     error = refused(again, "b")
     assert (error.code, error.retryable) == ("thaw.max-cost", False)
-    assert "0.01 USD" in error.message or "0.02 USD" in error.message
+    assert "costs 0.0124 USD, more than 0.0027 USD" in error.message
     assert service.asked_for == "a"
 
 
@@ -603,3 +606,137 @@ def test_job_is_replaced_as_a_whole(
     assert refused(store_of(service, job), "b").code == "thaw.job"
     assert job.read_bytes() == before
     assert [path.name for path in job.parent.iterdir()] == ["job"]
+
+
+def test_round_is_priced_and_approved_before_anything_is_asked_for(
+    service: FakeService, clock: FakeClock, job: Path
+) -> None:
+    service.objects = {"a": Frozen(GB), "b": Frozen(GB, tier=""), "c": Frozen(GB)}
+    told: list[tuple[str, object]] = []
+
+    def approve(containers: Sequence[StorePath], found: object) -> None:
+        assert service.asked == []
+        told.append(("".join(containers), found))
+
+    store = store_of(service, job, approve=approve, options=ThawOptions(max_cost=1))
+    assert ordered(store, "abc") == "bac"
+    ((containers, quote),) = told
+    assert containers == "abc"
+    assert isinstance(quote, ThawQuote)
+    assert (quote.frozen, quote.readable, quote.spent) == (2, 1, 0)
+    assert (quote.quick_seconds, quote.slow_seconds) == (3 * HOUR, 5 * HOUR)
+    assert quote.total > 20_000  # told without the limit, which holds nevertheless
+    assert refused(store, "a").code == "thaw.max-cost"
+    assert service.asked == []
+
+
+def test_round_that_is_not_approved_is_not_thawed(
+    service: FakeService, clock: FakeClock, job: Path
+) -> None:
+    service.objects = {"a": Frozen(GB)}
+
+    def refuse(containers: Sequence[StorePath], found: object) -> None:
+        raise Cancelled
+
+    store = store_of(service, job, approve=refuse)
+    with pytest.raises(Cancelled):
+        ordered(store, "a")
+    assert service.asked == []
+
+
+def test_why_there_is_no_price_is_shown(service: FakeService, clock: FakeClock, job: Path) -> None:
+    service.objects = {"a": Frozen(GB, tier="s3-deep-archive")}
+    told: list[object] = []
+    store = store_of(
+        service, job, "expedited", approve=lambda _containers, found: told.append(found)
+    )
+    ordered(store, "a")
+    (error,) = told
+    assert isinstance(error, RequestError)
+    assert error.code == "thaw.offer"
+
+
+def test_later_round_knows_what_is_spent_and_what_is_about_to_be(
+    service: FakeService, clock: FakeClock, job: Path
+) -> None:
+    service.objects = {name: Frozen(450 * GB) for name in "abc"}
+    service.objects["d"] = Frozen(GB)
+    told: list[ThawQuote] = []
+
+    def approve(containers: Sequence[StorePath], found: object) -> None:
+        assert isinstance(found, ThawQuote)
+        told.append(found)
+
+    options = ThawOptions(days=1, read_rate=10_000_000, max_cost=14_540_000)
+    store = store_of(service, job, approve=approve, options=options)
+    ordered(store, "abc")
+    assert preview(store, "a") is not None
+    assert service.asked_for == "a"  # b and c come in waves of their own
+    ordered(store, "d")
+    assert told[1].spent == told[0].total
+    assert refused(store, "d").code == "thaw.max-cost"  # although only a is asked for so far
+
+
+def test_outlook_counts_what_is_ready_thawing_later_and_refused(
+    service: FakeService, clock: FakeClock, job: Path
+) -> None:
+    service.objects = {name: Frozen(450 * GB) for name in "ab"}
+    service.objects["c"] = Frozen(GB, tier="")
+    store = store_of(service, job, options=ThawOptions(days=1, read_rate=10_000_000))
+    ordered(store, "abc")
+    assert store.asked_about == ("a", "b")
+    assert preview(store, "a") is not None
+    due = (clock.now + 5 * HOUR) * NS
+    assert store.outlook() == Outlook(ready=0, thawing=1, later=1, refused=0, due_ns=due)
+    clock.now += 5 * HOUR
+    denied = StoreReadError("no", code="object.denied", retryable=False)
+    service.refuse = lambda _key, _speed: denied
+    assert preview(store, "a") is None
+    clock.now += 8 * HOUR
+    assert refused(store, "b").code == "thaw.refused"
+    assert store.outlook() == Outlook(ready=1, thawing=0, later=0, refused=1, due_ns=None)
+    assert store_of(service, None).outlook() is None
+
+
+def test_plans_never_thaw(service: FakeService, clock: FakeClock, job: Path) -> None:
+    service.objects = {"a": Frozen(GB)}
+    store = store_of(service, job).for_plans
+    assert ordered(store, "a") == "a"
+    with pytest.raises(StoreReadError) as caught:
+        store.preview_container_read(StorePath("a"), [])
+    assert caught.value.code == "object.archived"
+    assert (service.asked, len(service.looks), job.exists()) == ([], 1, False)
+
+
+def test_fallback_without_a_price_or_above_the_limit_is_not_taken(
+    service: FakeService, clock: FakeClock, job: Path
+) -> None:
+    full = StoreReadError("full", code="thaw.capacity")
+    service.refuse = lambda _key, speed: full if speed == "bulk" else None
+    service.objects = {"a": Frozen(GB)}
+    dearer = store_of(service, job, "bulk", options=ThawOptions(max_cost=1_000_000))
+    assert refused(dearer, "a").code == "thaw.capacity"
+    nameless = store_of(service, job.with_name("other"), "bulk", fallback="soon")
+    assert refused(nameless, "a").code == "thaw.capacity"
+    assert service.asked == []
+
+
+@pytest.mark.parametrize("tier", ["s3-glacier-flexible", "s3-deep-archive", "azure-archive"])
+def test_every_way_of_the_table_works_without_options(
+    service: FakeService, clock: FakeClock, job: Path, tier: str
+) -> None:
+    service.objects = {name: Frozen(GB, tier=tier) for name in "ab"}
+    table = parse_table()
+    for offer in (offer for offer in table.offers if offer.tier == tier):
+        store = ThawingStore(
+            ObjectStore(service),
+            service,
+            choice=ThawChoice(speed=offer.speed, job=job.with_name(offer.speed)),
+            clock=clock,
+        )
+        ordered(store, "ab")
+        service.asked.clear()
+        assert preview(store, "a") is not None
+        assert service.asked_for == "ab"
+        for name in "ab":
+            service.objects[name] = Frozen(GB, tier=tier)
