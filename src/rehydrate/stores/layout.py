@@ -14,6 +14,7 @@ from typing import Final, Self
 import attrs
 
 from rehydrate.errors import CorruptMetadataError, StoreError, UnsupportedFormatError
+from rehydrate.strict_json import load
 from rehydrate.values import MAX_OFFSET, StoreId
 
 __all__ = [
@@ -241,14 +242,15 @@ def parse_configuration(text: bytes, name: str) -> StoreConfiguration:
     Raises:
         FormatError: It is damaged, or of a newer release.
     """
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CorruptMetadataError(
-            f"{name.rstrip('/')}/{CONFIGURATION_NAME} is damaged;"
+
+    def damaged(how: str) -> CorruptMetadataError:
+        return CorruptMetadataError(
+            f"{name.rstrip('/')}/{CONFIGURATION_NAME} is damaged, it {how};"
             f" `rehydrate rebuild {name}` makes it again",
             code="store.configuration",
-        ) from error
+        )
+
+    found = load(text, damaged)
     if not isinstance(found, dict):
         raise _wrong("object")
     return StoreConfiguration.from_mapping(found)

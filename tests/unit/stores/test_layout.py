@@ -42,10 +42,18 @@ def test_an_unreadable_configuration_is_a_store_error(tmp_path: Path) -> None:
         read_configuration(tmp_path)
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b"{}"])
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b"{}", b'{"version": 1, "version": 1}']
+)
 def test_a_damaged_configuration_is_a_typed_error(tmp_path: Path, text: bytes) -> None:
     (tmp_path / CONFIGURATION_NAME).write_bytes(text)
     with pytest.raises(CorruptMetadataError):
+        read_configuration(tmp_path)
+
+
+def test_what_is_damaged_in_a_configuration_is_said_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / CONFIGURATION_NAME).write_bytes(b'{"level": 1, "level": 2}')
+    with pytest.raises(CorruptMetadataError, match=r"names a field twice; `rehydrate rebuild "):
         read_configuration(tmp_path)
 
 
