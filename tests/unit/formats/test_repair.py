@@ -1,12 +1,11 @@
 """The repair walk, driven by a store in a dictionary: what is asked in which round."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import attrs
 import pytest
 
-from rehydrate.errors import ContainerNotFoundError, CorruptMetadataError, StoreReadError
+from rehydrate.errors import CorruptMetadataError, StoreReadError
 from rehydrate.formats.native import layout
 from rehydrate.formats.native.container import container_path, encode_header
 from rehydrate.formats.native.format import NATIVE
@@ -14,55 +13,30 @@ from rehydrate.formats.native.repair import repair
 from rehydrate.formats.walk import (
     DATA,
     STREAM,
-    Answer,
     ListFolder,
     Read,
     RecordRef,
-    Request,
     Scan,
 )
 from rehydrate.values import MAX_OFFSET, StorePath
 from tests.spec.small_store import ContainerWriter, tombstone
+from tests.unit.formats.repairing import RepairDriver
 
 TEXT = b"the bytes that are looked for"
 OTHER = b"other bytes"
 
 
-class Driver:
-    """Answers a walk from a dictionary of containers, and remembers what each round asked."""
+class Driver(RepairDriver[bytes]):
+    scanned_at_once = 64
 
     def __init__(self, containers: dict[str, bytes], *, lists: bool = True) -> None:
-        self.containers = containers
-        self.lists = lists
-        self.rounds: list[Sequence[Request]] = []
+        super().__init__(NATIVE, containers, lists=lists)
 
-    def run(self, ref: RecordRef) -> bytes:
-        walk = repair(ref)
-        requests = next(walk)
-        while True:
-            self.rounds.append(requests)
-            try:
-                requests = walk.send([self.answer(request) for request in requests])
-            except StopIteration as end:
-                data: bytes = end.value
-                return data
+    def size(self, container: bytes) -> int:
+        return len(container)
 
-    def answer(self, request: Request) -> Answer:
-        if isinstance(request, ListFolder):
-            names = [path.partition("/") for path in self.containers]
-            found = tuple(name for folder, _, name in names if folder == request.folder)
-            return found if self.lists else ()
-        data = self.containers.get(request.path)
-        if data is None:
-            return ContainerNotFoundError("not there")
-        if isinstance(request, Read):
-            piece = data[request.offset : request.offset + request.size]
-            return piece if len(piece) == request.size else StoreReadError("too short")
-        scanner = NATIVE.scanner(request.path, [request.ref])
-        for at in range(request.start, min(request.end, len(data)), 64):
-            for _, record in scanner.feed(memoryview(data[at : at + 64])):
-                return record
-        return None
+    def bytes_at(self, container: bytes, offset: int, size: int) -> bytes:
+        return container[offset : offset + size]
 
     def shape(self) -> list[list[str]]:
         return [[type(request).__name__ for request in requests] for requests in self.rounds]

@@ -1,12 +1,11 @@
 """The repair walk of Windows stores, driven by hand: what is asked in which round."""
 
 import random
-from collections.abc import Sequence
 
 import attrs
 import pytest
 
-from rehydrate.errors import ContainerNotFoundError, CorruptMetadataError, StoreReadError
+from rehydrate.errors import CorruptMetadataError, StoreReadError
 from rehydrate.formats.walk import (
     DATA,
     STREAM,
@@ -15,14 +14,13 @@ from rehydrate.formats.walk import (
     Read,
     RecordRef,
     RecordScanner,
-    Request,
     Scan,
-    Walk,
 )
 from rehydrate.formats.windows.container import MAX_TABLE_SIZE
 from rehydrate.formats.windows.format import WINDOWS, WindowsFormat
 from rehydrate.formats.windows.layout import HEAD_SIZE, MAX_CONTAINER
 from rehydrate.values import StorePath
+from tests.unit.formats.repairing import RepairDriver
 from tests.windows_store.containers import Container
 from tests.windows_store.damage import spoil_header, spoil_record, spoil_table
 from tests.windows_store.store import File, WindowsStore
@@ -33,41 +31,17 @@ SLACK = 128 << 20
 ANY = StorePath("any container")
 
 
-class Driver:
-    """Answers a walk from generated containers, and remembers what each round asked."""
+class Driver(RepairDriver[Container]):
+    scanned_at_once = 8192
 
     def __init__(self, store: WindowsStore, *, lists: bool = True) -> None:
-        self.containers = store.by_path()
-        self.lists = lists
-        self.rounds: list[Sequence[Request]] = []
+        super().__init__(FORMAT, store.by_path(), lists=lists)
 
-    def run(self, ref: RecordRef) -> bytes:
-        walk: Walk = FORMAT.repair(ref)
-        requests = next(walk)
-        while True:
-            self.rounds.append(requests)
-            try:
-                requests = walk.send([self.answer(request) for request in requests])
-            except StopIteration as end:
-                data: bytes = end.value
-                return data
+    def size(self, container: Container) -> int:
+        return container.image.size
 
-    def answer(self, request: Request) -> Answer:
-        if isinstance(request, ListFolder):
-            names = [path.rpartition("/") for path in self.containers]
-            found = tuple(name for folder, _, name in names if folder == request.folder)
-            return found if self.lists else ()
-        container = self.containers.get(request.path)
-        if container is None:
-            return ContainerNotFoundError("not there")
-        if isinstance(request, Read):
-            piece = container.image.read(request.offset, request.size)
-            return piece if len(piece) == request.size else StoreReadError("too short")
-        scanner = FORMAT.scanner(request.path, [request.ref])
-        for at in range(request.start, min(request.end, container.image.size), 8192):
-            for _, record in scanner.feed(memoryview(container.image.read(at, 8192))):
-                return record
-        return None
+    def bytes_at(self, container: Container, offset: int, size: int) -> bytes:
+        return container.image.read(offset, size)
 
     def shape(self) -> list[str]:
         """Return what the rounds behind the listing asked, as letters."""
