@@ -20,6 +20,7 @@ RING_BYTES: Final = 400_000_000
 """A second of the fastest drives; only what was announced is ever read."""
 _ATTEMPTS: Final = 3
 _MOST_LOST: Final = 3  # records lost one after the other: then the drive is given up
+_LEAST_HELD: Final = 64  # bytes that the smallest record, or a filemark, takes in the ring
 
 
 @attrs.frozen
@@ -143,13 +144,14 @@ class RecordStream:
         if run is None:
             raise StoreReadError("nothing was begun on the tape", code="tape.stream")
         with self._changed:
-            if not run.ring and run.done and not run.broken:
-                run.wanted = max(run.wanted, 1)  # more than was announced
-                self._start(run)
+            if not run.ring and not run.broken:
+                run.wanted = max(run.wanted, 1)  # more than was announced, it may be
+                if run.done:
+                    self._start(run)
             self._changed.wait_for(lambda: run.ring or run.done)
             if run.ring:
                 found = run.ring.popleft()
-                run.held -= _size(found)
+                run.held -= _held(found)
                 block, run.block = run.block, run.block + 1
                 self._changed.notify_all()
                 return block, found
@@ -186,13 +188,26 @@ class RecordStream:
     def _locate(self, partition: int, block: int) -> None:
         for attempt in range(self._attempts):
             try:
-                self._drive.locate(partition, block)
+                self._stand(partition, block)
             except (StoreError, OSError) as error:
                 problem = _typed(error, "go to", partition, block)
                 if problem.code == END_OF_DATA or attempt + 1 == self._attempts:
                     raise problem from error
             else:
                 return
+
+    def _stand(self, partition: int, block: int) -> None:
+        """Go to a block, and make sure that the drive is there, if it can tell."""
+        self._drive.locate(partition, block)
+        try:
+            here = self._drive.position()
+        except (StoreError, OSError):
+            return  # it cannot tell: what is read is proved by digests in any case
+        if here != TapePosition(partition, block):
+            raise read_failed(
+                f"the drive was sent to block {block} of partition {partition} and stands before "
+                f"block {here.block} of partition {here.partition}"
+            )
 
     def _start(self, run: _Run) -> None:
         run.done = False
@@ -203,18 +218,21 @@ class RecordStream:
 
     def _fill(self, run: _Run) -> None:
         """Read on until all that is wanted is in the ring; the thread's whole life."""
-        lost = 0
+        lost, in_order = 0, False
         with self._changed:
             block = run.block + len(run.ring)
         try:
-            while self._has_room(run, block):
+            while True:
+                if not self._has_room(run, block):
+                    in_order = True  # from here on the run may belong to the next thread
+                    return
                 found = self._record(run.partition, block)
                 lost = lost + 1 if isinstance(found, Lost) else 0
                 end = isinstance(found, Lost) and found.error.code == END_OF_DATA
                 broken = end or lost == _MOST_LOST
                 with self._changed:
                     run.ring.append(found)
-                    run.held += _size(found)
+                    run.held += _held(found)
                     if block >= run.passing:
                         run.wanted -= max(_size(found), 1)
                     run.broken = broken
@@ -225,10 +243,10 @@ class RecordStream:
                 if lost and not self._skipped(run, block):
                     return
         finally:
-            with self._changed:
-                run.broken = run.broken or not run.done
-                run.done = True
-                self._changed.notify_all()
+            if not in_order:
+                with self._changed:
+                    run.broken = run.done = True
+                    self._changed.notify_all()
 
     def _has_room(self, run: _Run, block: int) -> bool:
         """Wait until the consumer has taken enough; tell whether to go on."""
@@ -243,7 +261,7 @@ class RecordStream:
         for _ in range(self._attempts):
             try:
                 if problem is not None:
-                    self._drive.locate(partition, block)
+                    self._stand(partition, block)
                 return self._drive.read_record()
             except (StoreError, OSError) as error:
                 problem = _typed(error, "read", partition, block)
@@ -254,7 +272,7 @@ class RecordStream:
     def _skipped(self, run: _Run, block: int) -> bool:
         """Go behind a lost record; if that fails as well, the run is broken."""
         try:
-            self._drive.locate(run.partition, block)
+            self._stand(run.partition, block)
         except (StoreError, OSError):
             with self._changed:
                 run.broken = True
@@ -264,6 +282,11 @@ class RecordStream:
 
 def _size(found: Found) -> int:
     return len(found) if isinstance(found, bytes) else 0
+
+
+def _held(found: Found) -> int:
+    """Return what it takes in the ring, so that a tape full of filemarks does not fill memory."""
+    return max(_size(found), _LEAST_HELD)
 
 
 def _typed(error: StoreError | OSError, doing: str, partition: int, block: int) -> StoreError:

@@ -1,12 +1,16 @@
 """Reading ahead: in order, bounded, from where the last read ended, and past what is lost."""
 
+import contextlib
 import threading
+from functools import partial
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rehydrate.errors import StoreError, StoreReadError
 from rehydrate.stores.tape.drive import END_OF_DATA, TapePosition
-from rehydrate.stores.tape.stream import Lost, RecordStream
+from rehydrate.stores.tape.stream import Lost, RecordStream, _Run
 from tests.ltfs_volume import CountingDrive
 
 RECORDS = [bytes([number]) * 10 for number in range(20)]
@@ -70,9 +74,9 @@ def test_the_ring_is_bounded() -> None:
                 full.set()
             return real(self)
 
-    watched = Watched([[*RECORDS]])
-    stream = RecordStream(watched, ring_bytes=30)
-    stream.begin(0, 0, 200)
+    watched = Watched([[record * 10 for record in RECORDS]])
+    stream = RecordStream(watched, ring_bytes=300)
+    stream.begin(0, 0, 2000)
     assert full.wait(10)
     while watched.records < 3:  # the thread is on its way to the bound
         full.wait(0.001)
@@ -216,3 +220,108 @@ def test_without_a_begin_there_is_nothing() -> None:
         stream.take()
     with pytest.raises(StoreReadError):
         stream.skip_to(4, 1)
+
+
+def test_filemarks_and_tiny_records_fill_the_ring_as_well() -> None:
+    tape = CountingDrive([[None if number % 2 else b"x" for number in range(1000)]])
+    stream = RecordStream(tape, ring_bytes=640)
+    stream.begin(0, 0, 1 << 30)
+    blocks = taken(stream, 3)
+    stream.stop()
+    assert blocks == [0, 1, 2]
+    assert 3 <= tape.at.block <= 13
+
+
+def test_a_thread_that_ends_late_does_not_break_the_next_one() -> None:
+    """The first thread is done, and only just about to end, when more is asked for."""
+    ends, late = threading.Event(), threading.Event()
+    threads: list[threading.Thread] = []
+
+    class Late(RecordStream):
+        def _has_room(self, run: _Run, block: int) -> bool:
+            goes_on = super()._has_room(run, block)
+            if not goes_on and not ends.is_set():
+                threads.append(threading.current_thread())
+                ends.set()
+                late.wait(10)
+            return goes_on
+
+    stream = Late(drive(), ring_bytes=64)
+    stream.begin(0, 0, 10)
+    assert stream.take() == (0, RECORDS[0])
+    assert ends.wait(10)
+    stream.begin(0, 1, 60)  # the next thread waits for room in the ring
+    late.set()
+    threads[0].join(10)
+    assert [stream.take() for _ in range(6)] == [(n, RECORDS[n]) for n in range(1, 7)]
+    stream.stop()
+
+
+class Astray(CountingDrive):
+    """Goes to another block than it was sent to, some times."""
+
+    wrong: int = 0
+    tells: bool = True
+
+    def locate(self, partition: int, block: int, /) -> None:
+        self.wrong -= 1
+        super().locate(partition, block + 2 if self.wrong >= 0 else block)
+
+    def position(self) -> TapePosition:
+        if not self.tells:
+            raise OSError(5, "no position")
+        return super().position()
+
+
+def test_a_drive_that_stands_elsewhere_is_sent_again() -> None:
+    tape = Astray([[*RECORDS]])
+    tape.wrong = 2
+    stream = RecordStream(tape)
+    stream.begin(0, 4, 10)
+    assert stream.take() == (4, RECORDS[4])
+    tape.wrong = 99
+    with pytest.raises(StoreReadError, match="stands before block 3 of partition 0"):
+        stream.begin(0, 1, 10)
+    tape.wrong, tape.tells = 0, False
+    stream.begin(0, 1, 10)
+    assert stream.take() == (1, RECORDS[1])
+    stream.stop()
+
+
+def test_a_drive_that_stands_elsewhere_behind_a_lost_record_is_given_up() -> None:
+    class Slips(Astray):
+        def locate(self, partition: int, block: int, /) -> None:
+            self.wrong = 1 if block == 3 else 0
+            super().locate(partition, block)
+
+    stream = RecordStream(Slips([[*RECORDS]], failing={TapePosition(0, 2): 99}))
+    stream.begin(0, 1, 100)
+    assert stream.take() == (1, RECORDS[1])
+    assert isinstance(stream.take()[1], Lost)
+    with pytest.raises(StoreReadError, match="given up"):
+        stream.take()
+
+
+@given(data=st.data())
+def test_no_record_is_lost_doubled_or_swapped(data: st.DataObject) -> None:
+    """Random walks over random tapes with failing records give what is written there."""
+    sizes = data.draw(st.lists(st.integers(-1, 300), min_size=1, max_size=30))
+    records = [None if n < 0 else bytes([at]) * n for at, n in enumerate(sizes)]
+    failing = data.draw(st.dictionaries(st.integers(0, 29), st.integers(1, 4), max_size=6))
+    tape = CountingDrive([records], failing={TapePosition(0, n): k for n, k in failing.items()})
+    given_up = sum(count > 2 for count in failing.values()) > 2  # three in a row, it may be
+    stream = RecordStream(tape, ring_bytes=data.draw(st.integers(1, 2000)))
+    for _ in range(data.draw(st.integers(1, 6))):
+        here = stream.next_block
+        block = data.draw(st.integers(0, len(records) - 1))
+        wanted = data.draw(st.integers(1, 1500))
+        skips = here is not None and here.block <= block and data.draw(st.booleans())
+        count = min(data.draw(st.integers(0, 9)), len(records) - block)
+        with contextlib.suppress(StoreReadError) if given_up else contextlib.nullcontext():
+            go = partial(stream.skip_to, block) if skips else partial(stream.begin, 0, block)
+            go(wanted)
+            for number in range(block, block + count):
+                at, found = stream.take()
+                assert at == number
+                assert isinstance(found, Lost) or found == records[number]
+    stream.close()
