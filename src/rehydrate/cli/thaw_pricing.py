@@ -17,7 +17,7 @@ from rehydrate.plan.estimates import PlanEstimates, PlannedMedium, Price
 from rehydrate.plan.read_plan import PlannedContainer, ReadPlan
 from rehydrate.protocols import BackupStore
 from rehydrate.stores.objects.archive import Archive, ObjectState, Stage
-from rehydrate.stores.objects.archives import archive_of, can_thaw
+from rehydrate.stores.objects.archives import REMARKS, archive_of, can_thaw
 from rehydrate.stores.objects.quote import ThawQuote
 from rehydrate.stores.objects.store import ObjectStore
 from rehydrate.stores.objects.thawing import ThawingStore
@@ -128,7 +128,7 @@ class ThawForecast:
             table=table,
             options=thaw_options(self._options),
         )
-        notes = tuple(_notes(quote, self._options))
+        notes = (*_notes(quote, self._options), *self._remarks())
         if not quote.frozen:
             return PlanEstimates(media=media, notes=notes)
         return PlanEstimates(
@@ -160,6 +160,11 @@ class ThawForecast:
             )
             media.append(medium)
         return tuple(media)
+
+    def _remarks(self) -> list[str]:
+        states = self._archive.states.values()
+        tiers = {state.tier for state in states if state.stage is Stage.FROZEN}
+        return [REMARKS[tier] for tier in sorted(tiers & REMARKS.keys())]
 
     def _group(self, container: PlannedContainer) -> tuple[str, str]:
         state = self._archive.states.get(container.path)

@@ -10,7 +10,13 @@ from rehydrate.stores.objects.azure import AzureArchive
 from rehydrate.stores.objects.azure_settings import place_of
 from rehydrate.stores.objects.client import Access, scheme_of
 
-__all__ = ["archive_of", "can_thaw"]
+__all__ = ["REMARKS", "archive_of", "can_thaw"]
+
+REMARKS: Final = {
+    "azure-archive": "thawed blobs stay in the hot tier and are billed there until they are moved back;"
+    " Azure charges besides for blobs that leave the archive tier before 180 days",
+}
+"""What else a thaw means, by the tier of the price table: facts that a price does not show."""
 
 _PACKAGES: Final = {"s3": ("botocore",), "az": ("azure", "azure.storage", "azure.storage.blob")}
 
