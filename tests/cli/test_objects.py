@@ -11,7 +11,13 @@ from rehydrate.cli.remote import access_of
 from rehydrate.cli.sizes import parse_amount
 from rehydrate.stores.objects import waves
 from tests.cli.stage import called
-from tests.unit.stores.objects.service import REGION, Bucket, missing_packages, s3_server
+from tests.unit.stores.objects.service import (
+    REGION,
+    Bucket,
+    missing_packages,
+    s3_server,
+    server_or_skip,
+)
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("obstore") is None, reason="needs the package obstore"
@@ -20,11 +26,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    missing = missing_packages()
-    if missing:
-        pytest.skip(f"needs the packages {', '.join(missing)}")
-    with s3_server() as url:
-        yield url
+    yield from server_or_skip(missing_packages(), s3_server)
 
 
 @pytest.fixture

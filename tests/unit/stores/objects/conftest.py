@@ -10,16 +10,18 @@ from tests.unit.stores.objects.azure_service import (
     forget_azure,
     missing_for_azure,
 )
-from tests.unit.stores.objects.service import Bucket, FaultProxy, missing_packages, s3_server
+from tests.unit.stores.objects.service import (
+    Bucket,
+    FaultProxy,
+    missing_packages,
+    s3_server,
+    server_or_skip,
+)
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
-    missing = missing_packages()
-    if missing:
-        pytest.skip(f"needs the packages {', '.join(missing)}")
-    with s3_server() as url:
-        yield url
+    yield from server_or_skip(missing_packages(), s3_server)
 
 
 @pytest.fixture
@@ -40,11 +42,7 @@ def proxy(server: str) -> Iterator[FaultProxy]:
 
 @pytest.fixture(scope="session")
 def azurite() -> Iterator[str]:
-    missing = missing_for_azure()
-    if missing:
-        pytest.skip(f"needs {', '.join(missing)}")
-    with azure_server() as url:
-        yield url
+    yield from server_or_skip(missing_for_azure(), azure_server)
 
 
 @pytest.fixture

@@ -11,17 +11,18 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 import attrs
+import pytest
 
 from rehydrate.stores.objects.client import Access
 from rehydrate.values import StorePath
 
-__all__ = ["Answer", "Bucket", "FaultProxy", "missing_packages", "s3_server"]
+__all__ = ["Answer", "Bucket", "FaultProxy", "missing_packages", "s3_server", "server_or_skip"]
 
 REGION: Final = "us-east-1"
 KEYS: Final[Mapping[str, str]] = {"access_key_id": "test", "secret_access_key": "test"}
@@ -48,6 +49,21 @@ def s3_server() -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
+
+
+def server_or_skip(
+    missing: Sequence[str], server: Callable[[], contextlib.AbstractContextManager[str]]
+) -> Iterator[str]:
+    """Run a server for a fixture and give its address; skip where something is missing.
+
+    Args:
+        missing: What the server needs and is not there, for people.
+        server: Runs it.
+    """
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}")
+    with server() as url:
+        yield url
 
 
 def _await(port: int, process: "subprocess.Popen[bytes]") -> None:
