@@ -246,7 +246,8 @@ def test_a_thread_that_ends_late_does_not_break_the_next_one() -> None:
                 late.wait(10)
             return goes_on
 
-    stream = Late(drive(), ring_bytes=64)
+    tape = drive()
+    stream = Late(tape, ring_bytes=64)
     stream.begin(0, 0, 10)
     assert stream.take() == (0, RECORDS[0])
     assert ends.wait(10)
@@ -255,6 +256,10 @@ def test_a_thread_that_ends_late_does_not_break_the_next_one() -> None:
     threads[0].join(10)
     assert [stream.take() for _ in range(6)] == [(n, RECORDS[n]) for n in range(1, 7)]
     stream.stop()
+    stream.begin(0, 7, 10)
+    assert stream.take() == (7, RECORDS[7])
+    stream.stop()
+    assert tape.locates == [TapePosition(0, 0)]
 
 
 class Astray(CountingDrive):
