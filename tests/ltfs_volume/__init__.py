@@ -2,6 +2,18 @@
 
 from tests.ltfs_volume.drive import CountingDrive, Library
 from tests.ltfs_volume.samples import SAMPLES, sample
+from tests.ltfs_volume.tree import Node, changes_xml, contents_xml, gone_xml
 from tests.ltfs_volume.writer import Extent, VolumeWriter
 
-__all__ = ["SAMPLES", "CountingDrive", "Extent", "Library", "VolumeWriter", "sample"]
+__all__ = [
+    "SAMPLES",
+    "CountingDrive",
+    "Extent",
+    "Library",
+    "Node",
+    "VolumeWriter",
+    "changes_xml",
+    "contents_xml",
+    "gone_xml",
+    "sample",
+]

@@ -41,6 +41,8 @@ class VolumeWriter:
     files: dict[str, tuple[int, list[Extent]]] = attrs.field(factory=dict)
     generation: int = 0
     previous: tuple[str, int] | None = None
+    changes: tuple[str, int] | None = None
+    """Where the last index of changes after the last complete one is."""
 
     def __attrs_post_init__(self) -> None:
         self.partitions = [[self.vol1(), None, self.label(letter), None] for letter in LETTERS]
@@ -90,25 +92,45 @@ class VolumeWriter:
         del self.partitions[0][4:]
         return self.write_index("a")
 
-    def write_index(self, letter: str) -> "VolumeWriter":
+    def write_index(
+        self, letter: str, *, root: str = "ltfsindex", contents: str | None = None
+    ) -> "VolumeWriter":
         items = self.partitions[LETTERS.index(letter)]
         items.append(None)
         place = letter, len(items)
-        self.append(letter, self.index(place))
+        self.append(letter, self.index(place, root, contents))
         items.append(None)
-        if letter == "b":
-            self.previous = place
+        if letter == "b" and root == "ltfsindex":
+            self.previous, self.changes = place, None
         return self
 
-    def index(self, place: tuple[str, int] = ("a", 5), root: str = "ltfsindex") -> bytes:
+    def write_changes(self, contents: str, *, chained: bool = False) -> tuple[str, int]:
+        """Write an index of changes; ``chained`` names it as the generation before the next one."""
+        self.generation += 1
+        place = "b", len(self.partitions[1]) + 1
+        self.write_index("b", root="ltfsincrementalindex", contents=contents)
+        if chained:
+            self.previous = place
+        else:
+            self.changes = place
+        return place
+
+    def index(
+        self,
+        place: tuple[str, int] = ("a", 5),
+        root: str = "ltfsindex",
+        contents: str | None = None,
+    ) -> bytes:
         """Return the XML."""
-        previous = ""
-        if self.previous is not None:
-            letter, block = self.previous
-            previous = (
-                f"<previousgenerationlocation><partition>{letter}</partition>"
-                f"<startblock>{block}</startblock></previousgenerationlocation>"
+        previous = "".join(
+            f"<{name}><partition>{found[0]}</partition><startblock>{found[1]}</startblock></{name}>"
+            for name, found in (
+                ("previousgenerationlocation", self.previous),
+                ("previousincrementallocation", self.changes),
             )
+            if found is not None
+        )
+        contents = self._tree("") if contents is None else contents
         return (
             f'<?xml version="1.0" encoding="UTF-8"?>\n<{root} version="{self.version}">'
             f"<creator>tests</creator><volumeuuid>{self.uuid}</volumeuuid>"
@@ -116,7 +138,7 @@ class VolumeWriter:
             f"<updatetime>2020-01-01T00:00:00Z</updatetime><location>"
             f"<partition>{place[0]}</partition><startblock>{place[1]}</startblock></location>"
             f"{previous}<allowpolicyupdate>true</allowpolicyupdate>"
-            f"<directory><name>{self.barcode}</name><contents>{self._tree('')}</contents>"
+            f"<directory><name>{self.barcode}</name><contents>{contents}</contents>"
             f"</directory></{root}>"
         ).encode()
 

@@ -16,11 +16,11 @@ import numpy as np
 
 from rehydrate.errors import CorruptMetadataError, LimitError, UnsupportedFormatError
 from rehydrate.stores.ltfs.label import parse_uuid
-from rehydrate.stores.ltfs.table import Columns, Index, IndexHead, Kind, Problem
+from rehydrate.stores.ltfs.table import Columns, Document, Index, IndexHead, Kind, Problem
 from rehydrate.stores.ltfs.xml import XmlFeed
 from rehydrate.values import MAX_OFFSET
 
-__all__ = ["IndexParser", "parse_index"]
+__all__ = ["IndexParser", "parse_document", "parse_index"]
 
 _NEWEST: Final = (2, 5)
 _OLDEST: Final = (2, 0)
@@ -44,9 +44,15 @@ _INSIDE: Final[dict[str, dict[str, str]]] = {
     },
     "location": {"partition": _LEAF, "startblock": _LEAF},
     "previous": {"partition": _LEAF, "startblock": _LEAF},
-    "directory": {"name": _LEAF, "contents": "contents"},
+    "directory": {"name": _LEAF, "fileuid": _LEAF, "contents": "contents"},
     "contents": {"directory": "directory", "file": "file"},
-    "file": {"name": _LEAF, "length": _LEAF, "symlink": _LEAF, "extentinfo": "extentinfo"},
+    "file": {
+        "name": _LEAF,
+        "fileuid": _LEAF,
+        "length": _LEAF,
+        "symlink": _LEAF,
+        "extentinfo": "extentinfo",
+    },
     "extentinfo": {"extent": "extent"},
     "extent": {
         "fileoffset": _LEAF,
@@ -56,6 +62,18 @@ _INSIDE: Final[dict[str, dict[str, str]]] = {
         "bytecount": _LEAF,
     },
 }
+# What an index of changes (2.5) has besides. INFERRED: <deleted/> marks what is no more, and
+# "previousincrementallocation" names the index of changes before; a complete index may carry it too,
+# where it says nothing that is needed.
+_INSIDE_CHANGES: Final[dict[str, dict[str, str]]] = {
+    **_INSIDE,
+    "index": {**_INSIDE["index"], "previousincrementallocation": "previous changes"},
+    "previous changes": _INSIDE["previous"],
+    "directory": {**_INSIDE["directory"], "deleted": _LEAF},
+    "file": {**_INSIDE["file"], "deleted": _LEAF},
+}
+_MOST_UID: Final = 2**64 - 1
+_UID: Final = re.compile("[0-9]{1,20}")
 _DIGITS: Final = re.compile("[0-9]{1,19}")
 
 
@@ -70,10 +88,25 @@ def parse_index(pieces: Iterable[bytes]) -> Index:
         UnsupportedFormatError: With code ``"ltfs.version"``.
         LimitError: With code ``"ltfs.limit"``.
     """
+    document = parse_document(pieces)
+    return Index(document.head, document.columns)
+
+
+def parse_document(pieces: Iterable[bytes]) -> Document:
+    """Parse an index, complete or of changes, without making it searchable.
+
+    Args:
+        pieces: The document in pieces of any size.
+
+    Raises:
+        CorruptMetadataError: See :func:`parse_index`.
+        UnsupportedFormatError: See there.
+        LimitError: See there.
+    """
     parser = IndexParser()
     for piece in pieces:
         parser.feed(piece)
-    return parser.close()
+    return parser.document()
 
 
 @attrs.define(eq=False)
@@ -93,6 +126,7 @@ class _Growing:
     skip: "array[int]" = attrs.field(factory=lambda: array("I"))
     count: "array[int]" = attrs.field(factory=lambda: array("q"))
     problem: bytearray = attrs.field(factory=bytearray)
+    uid: "array[int]" = attrs.field(factory=lambda: array("Q"))
 
 
 class IndexParser:
@@ -104,6 +138,7 @@ class IndexParser:
         self._xml.parser.StartElementHandler = self._start
         self._xml.parser.EndElementHandler = self._end
         self._xml.parser.CharacterDataHandler = self._text
+        self._inside = _INSIDE
         self._contexts: list[str] = [""]
         self._values: list[dict[str, str]] = [{}]
         self._leaf: str | None = None
@@ -120,6 +155,7 @@ class IndexParser:
             "index": self._end_index,
             "location": lambda values: self._end_place("location", values),
             "previous": lambda values: self._end_place("previous", values),
+            "previous changes": lambda values: self._end_place("previous changes", values),
             "directory": self._end_directory,
             "file": self._end_file,
             "extent": self._end_extent,
@@ -144,16 +180,25 @@ class IndexParser:
         Raises:
             CorruptMetadataError: It is not.
         """
+        document = self.document()
+        return Index(document.head, document.columns)
+
+    def document(self) -> Document:
+        """Return the index as :meth:`close` does, but not searchable yet.
+
+        Raises:
+            CorruptMetadataError: It is not complete.
+        """
         self._xml.close()
         if self._head is None:
             raise _wrong("is not complete")
-        return Index(self._head, _finished(self._columns))
+        return Document(self._head, _finished(self._columns))
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         if self._skipped or self._leaf is not None:
             self._skip()
             return
-        context = _INSIDE[self._contexts[-1]].get(tag)
+        context = self._inside[self._contexts[-1]].get(tag)
         if context is None:
             if len(self._contexts) == 1:
                 raise _wrong(f"is none: its root is {tag[:40]!r}")
@@ -176,12 +221,13 @@ class IndexParser:
         if context == "index":
             self._version = _version(attributes.get("version", ""))
             self._incremental = tag != "ltfsindex"
+            self._inside = _INSIDE_CHANGES if self._incremental else _INSIDE
         elif context == "directory":
             if self._contexts[-1] == "index" and self._columns.kind:
                 raise _wrong("has two roots")
             above = self._directories[-1] if self._directories else 0
             self._directories.append(self._node(above, Kind.DIRECTORY))
-        elif context in {"location", "previous", "extentinfo", "contents"}:
+        elif context in {"location", "previous", "previous changes", "extentinfo", "contents"}:
             self._only_once(context)
         elif context == "file":
             self._node(self._directories[-1], Kind.FILE)
@@ -206,6 +252,7 @@ class IndexParser:
         columns.name_end.append(len(columns.names))
         columns.extent_at.append(len(columns.block))
         columns.problem.append(Problem.NONE)
+        columns.uid.append(0)
         return number
 
     def _text(self, data: str) -> None:
@@ -238,7 +285,7 @@ class IndexParser:
         if not self._columns.kind or "location" not in self._places:
             raise _wrong("has no directory or no location")
         location, previous = self._places["location"], self._places.get("previous")
-        if previous == location:
+        if previous == location and not self._incremental:
             raise CorruptMetadataError(
                 "the LTFS index names itself as the one before it", code="ltfs.pointer"
             )
@@ -251,6 +298,7 @@ class IndexParser:
             previous=previous,
             creator=values.get("creator", "").strip()[:1024],
             incremental=self._incremental,
+            previous_changes=self._places.get("previous changes"),
         )
 
     def _end_place(self, name: str, values: dict[str, str]) -> None:
@@ -258,7 +306,14 @@ class IndexParser:
 
     def _end_directory(self, values: dict[str, str]) -> None:
         _value(values, "name")
-        self._directories.pop()
+        node = self._directories.pop()
+        self._columns.uid[node] = self._uid(values)
+        if "deleted" in values:
+            if "contents" in values or not self._directories:
+                raise _wrong("holds a directory that is deleted and is not")
+            self._columns.kind[node] = Kind.NO_DIRECTORY
+        elif self._incremental and "contents" not in values and self._directories:
+            self._columns.kind[node] = Kind.KNOWN_DIRECTORY
 
     def _name(self, node: int, text: str) -> None:
         """Keep the name of the node; one that is none makes the node bad and stays out."""
@@ -281,10 +336,22 @@ class IndexParser:
         columns = self._columns
         _value(values, "name")
         node = len(columns.kind) - 1
-        if "symlink" in values:
+        columns.uid[node] = self._uid(values)
+        if "deleted" in values:
+            columns.kind[node] = Kind.NO_FILE
+        elif "symlink" in values:
             columns.kind[node] = Kind.LINK
         else:
             columns.length[node] = _number(values, "length")
+
+    def _uid(self, values: dict[str, str]) -> int:
+        """Return the number of a node; where it decides nothing, one that is none is no harm."""
+        text = values.get("fileuid", "0").strip()
+        if _UID.fullmatch(text) and int(text) <= _MOST_UID:
+            return int(text)
+        if self._incremental:
+            raise _wrong("has a fileuid that is no number of 64 bits")
+        return 0
 
     def _end_extent(self, values: dict[str, str]) -> None:
         columns = self._columns
@@ -318,6 +385,7 @@ def _finished(growing: _Growing) -> Columns:
         skip=np.frombuffer(growing.skip.tobytes(), np.uint32).copy(),
         count=_array(growing.count, np.int64),
         problem=np.frombuffer(growing.problem, np.uint8),
+        uid=np.frombuffer(growing.uid, np.uint64),
     )
     _sort_extents(columns)
     return columns

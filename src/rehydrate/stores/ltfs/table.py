@@ -1,6 +1,6 @@
 """The content of an LTFS index as columns: nodes of the tree, their names, and the extents.
 
-A file costs 29 bytes and its name, an extent 29 bytes, finding by path 16 bytes a node; so an
+A file costs 38 bytes and its name, an extent 29 bytes, finding by path 20 bytes a node; so an
 index of a gigabyte stays far below its own size in memory.
 """
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from rehydrate.errors import CorruptMetadataError
 
-__all__ = ["ROOT", "Columns", "Extents", "Index", "IndexHead", "Kind", "Problem"]
+__all__ = ["ROOT", "Columns", "Document", "Extents", "Index", "IndexHead", "Kind", "Problem"]
 
 Ints = npt.NDArray[np.int64]
 ROOT: Final = 0
@@ -27,6 +27,12 @@ class Kind:
     DIRECTORY: Final = 0
     FILE: Final = 1
     LINK: Final = 2
+    NO_FILE: Final = 3
+    """Only in an index of changes: the file or link of this name is no more."""
+    NO_DIRECTORY: Final = 4
+    """Only in an index of changes: the directory of this name is no more."""
+    KNOWN_DIRECTORY: Final = 5
+    """Only in an index of changes: a directory from before, and nothing changed in it."""
 
 
 class Problem:
@@ -57,6 +63,8 @@ class IndexHead:
         previous: Where the one before it lies, or ``None``.
         creator: Program that wrote it.
         incremental: It holds changes only.
+        previous_changes: Where the index of changes before this one lies, or ``None``; only an
+            index of changes says so here.
     """
 
     version: tuple[int, int]
@@ -66,6 +74,7 @@ class IndexHead:
     previous: tuple[str, int] | None
     creator: str = ""
     incremental: bool = False
+    previous_changes: tuple[str, int] | None = None
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -85,6 +94,8 @@ class Columns:
         skip: Bytes to skip in it.
         count: Length of the extent in bytes.
         problem: One of :class:`Problem` for each node.
+        uid: Number of each node that is unique on the volume (``fileuid``), 0 = not known; empty =
+            none is known.
     """
 
     parent: npt.NDArray[np.int32]
@@ -99,12 +110,26 @@ class Columns:
     skip: npt.NDArray[np.uint32]
     count: Ints
     problem: npt.NDArray[np.uint8]
+    uid: npt.NDArray[np.uint64] = attrs.field(factory=lambda: np.zeros(0, np.uint64))
 
     @property
     def nbytes(self) -> int:
         """Bytes of all columns together."""
         arrays = attrs.astuple(self, recurse=False)
         return sum(len(a) if isinstance(a, bytes | bytearray) else a.nbytes for a in arrays)
+
+
+@attrs.frozen(eq=False)
+class Document:
+    """An index as it stands on the tape, complete or of changes; its files cannot be found yet.
+
+    Attributes:
+        head: What it says about itself.
+        columns: Its content.
+    """
+
+    head: IndexHead
+    columns: Columns
 
 
 @attrs.frozen
@@ -133,16 +158,23 @@ class Extents:
 class Index:
     """An index in memory: files by path, and where they lie."""
 
-    def __init__(self, head: IndexHead, columns: Columns) -> None:
+    def __init__(
+        self,
+        head: IndexHead,
+        columns: Columns,
+        *,
+        hashes: npt.NDArray[np.uint64] | None = None,
+    ) -> None:
         """Make the table of paths.
 
         Args:
             head: What the index says about itself.
             columns: Its content.
+            hashes: Hashes of the paths of the first nodes, where they are known from another index.
         """
         self.head = head
         self.columns = columns
-        self._hash = _hashes(columns)
+        self._hash = _hashes(columns, hashes)
         self._by_hash = np.argsort(self._hash, kind="stable").astype(np.int32)
         self._sorted = self._hash[self._by_hash]
         self._mark_doubles()
@@ -151,6 +183,11 @@ class Index:
     def __len__(self) -> int:
         """Return the number of nodes, directories included."""
         return len(self.columns.kind)
+
+    @property
+    def hashes(self) -> npt.NDArray[np.uint64]:
+        """A hash of the path of each node."""
+        return self._hash
 
     @property
     def nbytes(self) -> int:
@@ -183,7 +220,10 @@ class Index:
         """
         node = ROOT
         for name in path.split("/") if path else ():
-            found = self._child(node, name)
+            try:
+                found = self.child(node, name.encode("utf-8", "surrogateescape"))
+            except UnicodeEncodeError:
+                found = None
             if found is None:
                 return None
             node = found
@@ -245,12 +285,16 @@ class Index:
                 code="ltfs.file",
             )
 
-    def _child(self, parent: int, name: str) -> int | None:
-        try:
-            raw = name.encode("utf-8", "surrogateescape")
-        except UnicodeEncodeError:
+    def child(self, parent: int, name: bytes) -> int | None:
+        """Return the node of a name in a directory, or ``None`` if there is none.
+
+        Args:
+            parent: Node of the directory.
+            name: The name in UTF-8.
+        """
+        if not name:
             return None
-        wanted = _child_hash(int(self._hash[parent]), raw)
+        wanted = _child_hash(int(self._hash[parent]), name)
         first = int(np.searchsorted(self._sorted, np.uint64(wanted)))
         columns = self.columns
         while first < len(self) and int(self._sorted[first]) == wanted:
@@ -259,8 +303,7 @@ class Index:
             if (
                 node != ROOT
                 and int(columns.parent[node]) == parent
-                and columns.names[begin:end] == raw
-                and raw
+                and columns.names[begin:end] == name
             ):
                 return node
             first += 1
@@ -283,12 +326,14 @@ def _child_hash(parent: int, name: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), "big")
 
 
-def _hashes(columns: Columns) -> npt.NDArray[np.uint64]:
+def _hashes(columns: Columns, known: npt.NDArray[np.uint64] | None) -> npt.NDArray[np.uint64]:
     """Hash every path: a name with the hash of the directory before it."""
     count = len(columns.kind)
     hashes = np.zeros(count, np.uint64)
+    begin = 0 if known is None else len(known)
+    hashes[:begin] = 0 if known is None else known
     names, parent, name_at = columns.names, columns.parent, columns.name_at
-    for first in range(0, count, 1 << 16):
+    for first in range(begin, count, 1 << 16):
         last = min(first + (1 << 16), count)
         starts = name_at[first : last + 1].tolist()
         for node, above in enumerate(parent[first:last].tolist(), first):

@@ -5,7 +5,7 @@ copies stay good: data on tape is only ever appended, until a volume is formatte
 another identity, which every mount checks.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Self
 
 import attrs
@@ -14,7 +14,8 @@ from rehydrate.errors import ContainerNotFoundError, CorruptMetadataError, Store
 from rehydrate.media.geometry import TapeFormat, reported_geometry
 from rehydrate.media.locate import model_of
 from rehydrate.media.pricing import Tape
-from rehydrate.stores.ltfs.index import parse_index
+from rehydrate.stores.ltfs.changes import apply_changes, incomplete
+from rehydrate.stores.ltfs.index import parse_document, parse_index
 from rehydrate.stores.ltfs.label import LtfsLabel, parse_label
 from rehydrate.stores.ltfs.newest import TapeLabels, newest_index, read_labels
 from rehydrate.stores.ltfs.table import Index
@@ -81,11 +82,14 @@ class LtfsVolume:
     inner_barcode: str = ""
 
     def __attrs_post_init__(self) -> None:
-        """Refuse an index of another volume.
+        """Refuse an index of another volume, and one that holds changes only.
 
         Raises:
             CorruptMetadataError: With code ``"ltfs.identity"``.
+            UnsupportedFormatError: With code ``"ltfs.incremental"``.
         """
+        if self.index.head.incremental:
+            raise incomplete(self.index.head, "the complete one is missing")
         if self.index.head.volume_uuid != str(self.label.volume_uuid):
             raise CorruptMetadataError(
                 f"the index of {self.name} belongs to volume {self.index.head.volume_uuid}, its "
@@ -95,24 +99,32 @@ class LtfsVolume:
 
     @classmethod
     def saved(
-        cls, name: str, label: bytes, index: Iterable[bytes], *, tape: Tape | None = None
-    ) -> Self:
+        cls, name: str, label: bytes, index: Iterable[bytes], *, tape: Tape | None = None,
+        increments: Sequence[Iterable[bytes]] = (),
+    ) -> Self:  # fmt: skip
         """Make a volume from saved copies; the index partition is taken to be number 0.
 
         Args:
             name: Its barcode.
             label: The XML of its label.
-            index: The XML of its index, in pieces.
+            index: The XML of its complete index, in pieces.
             tape: Geometry and times, if known.
+            increments: The XML of each index of changes since then, in pieces; in any order. Those
+                that are not newer than the complete one count for nothing.
 
         Raises:
-            CorruptMetadataError: One of them is damaged, or they are of different volumes.
-            UnsupportedFormatError: The index has a format that is not known.
+            CorruptMetadataError: One of them is damaged, they are of different volumes, or changes
+                contradict what they are applied to (``"ltfs.changes"``).
+            UnsupportedFormatError: The index has a format that is not known; or, with code
+                ``"ltfs.incremental"``, an index between two others is missing.
             LimitError: One of them is beyond all limits.
         """
         found = parse_label(label)
         numbers = {found.index_partition: 0, found.data_partition: 1}
         content = parse_index(index)
+        later = [parse_document(pieces) for pieces in increments]
+        later = [one for one in later if one.head.generation > content.head.generation]
+        content = apply_changes(content, sorted(later, key=lambda one: one.head.generation))
         return cls(name=name, label=found, index=content, numbers=numbers, tape=tape or Tape())
 
     @classmethod

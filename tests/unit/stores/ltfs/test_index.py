@@ -259,4 +259,4 @@ def test_memory_for_a_file_and_an_extent() -> None:
         for number in range(count)
     }
     index = parse_index([writer.index()])
-    assert index.nbytes < count * (30 + 8 + 24 + 2 * 30)
+    assert index.nbytes < count * (38 + 8 + 24 + 2 * 30)
