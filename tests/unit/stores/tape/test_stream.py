@@ -247,7 +247,7 @@ def test_a_thread_that_ends_late_does_not_break_the_next_one() -> None:
             return goes_on
 
     tape = drive()
-    stream = Late(tape, ring_bytes=64)
+    stream = Late(tape, ring_bytes=10)
     stream.begin(0, 0, 10)
     assert stream.take() == (0, RECORDS[0])
     assert ends.wait(10)
