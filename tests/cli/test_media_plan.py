@@ -167,12 +167,12 @@ def test_blocks_are_counted_from_the_first_needed_byte(taped: Path, tmp_path: Pa
     assert not any("native size" in note for note in found["notes"])
     beyond = media(tmp_path / "b.json", [row], [piece | {"start": 2 * 10**6}])
     (medium,) = plan(taped, beyond)["estimates"]["media"]
-    assert "beyond the end of the tape" in medium["note"]
+    assert "beyond the end of the tape" in medium["order"]
     # Room for the first files of the container, and not for the last one.
     tight = media(tmp_path / "t.json", [row], [piece | {"start": 2 * 10**6 - 1000}])
     for name, lies_beyond in (("f00", False), (f"f{FILES - 1}", True)):
         (medium,) = plan(taped, tight, name)["estimates"]["media"]
-        assert ("beyond the end of the tape" in medium["note"]) is lies_beyond
+        assert ("beyond the end of the tape" in medium["order"]) is lies_beyond
 
 
 def test_a_saved_plan_restores_in_the_order_of_the_tape(taped: Path, tmp_path: Path) -> None:

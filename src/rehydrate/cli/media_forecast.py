@@ -133,7 +133,7 @@ class MediaForecast:
                 attrs.evolve(
                     medium,
                     at_hand=medium.name in here,
-                    note=medium.note if medium.name in here else f"NOT AT HAND; {medium.note}",
+                    note="" if medium.name in here else "NOT AT HAND",
                 )
                 for medium in whole.media
             )
@@ -183,6 +183,8 @@ class MediaForecast:
         drawn = [volume.tape.geometry for volume in self._media.volumes if volume.name in names]
         if any(geometry is not None and not geometry.reported for geometry in drawn):
             yield "wraps are assumed to be of native size where the file has no wrap_ends"
+        if any(medium.mounted for medium in whole.media):
+            yield "until ready: what a drive takes to load; bringing and changing volumes is not in it"
         if whole.at_least:
             yield "times that are not known count nothing, so all others are lower bounds"
         if self._at_hand is not None:

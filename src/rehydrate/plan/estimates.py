@@ -30,6 +30,7 @@ __all__ = [
     "after_each_other",
     "mount_notes",
     "seconds_at",
+    "short_stores",
     "together",
 ]
 
@@ -41,6 +42,7 @@ MAPS, DATA = "maps", "data"
 MICRO: Final = 1_000_000
 MOST_WRAPS: Final = 10_000
 _NAMED: Final = 8
+_SHORT: Final = 8
 
 
 def _time(_instance: object, attribute: "attrs.Attribute[float]", value: object) -> None:
@@ -79,6 +81,9 @@ class PlannedMedium:
         ready_seconds: Until it can be read: mounting, or thawing.
         locate_seconds: Positioning.
         read_seconds: Reading.
+        rewind_seconds: Going back to the load point and unloading, where another volume is wanted
+            in the drive afterwards.
+        order: Why it is read in its order.
         note: What else the operator should know, such as where it is.
     """
 
@@ -95,6 +100,8 @@ class PlannedMedium:
     ready_seconds: float | None = attrs.field(default=None, validator=_maybe_time)
     locate_seconds: float | None = attrs.field(default=None, validator=_maybe_time)
     read_seconds: float | None = attrs.field(default=None, validator=_maybe_time)
+    rewind_seconds: float | None = attrs.field(default=None, validator=_maybe_time)
+    order: str = ""
     note: str = ""
 
 
@@ -163,6 +170,8 @@ class TapeDrawing:
         length_m: Metres between the ends of the data area.
         wraps: Wraps of the whole tape, at most 10,000.
         bands: Data bands that the wraps fill one after the other.
+        at_wrap: Wrap on which the head is at first.
+        at_m: Where it is, in metres from the load point.
         passes: What is read, in reading order.
         left_out: Further segments of the tape, which are not drawn.
         reported: The drive told where wraps end; else their sizes are assumed.
@@ -173,6 +182,8 @@ class TapeDrawing:
     length_m: float = attrs.field(validator=_time)
     wraps: int = attrs.field(validator=[_count, attrs.validators.le(MOST_WRAPS)])
     bands: int = attrs.field(default=4, validator=[_count, attrs.validators.ge(1)])
+    at_wrap: int = attrs.field(default=0, validator=_count)
+    at_m: float = attrs.field(default=0.0, validator=_time)
     passes: tuple[TapePass, ...] = ()
     left_out: int = attrs.field(default=0, validator=_count)
     reported: bool = False
@@ -196,6 +207,8 @@ class PlanEstimates:
         ready_seconds: Waiting for media: mounts, thaws.
         locate_seconds: Positioning.
         read_seconds: Reading.
+        rewind_seconds: Going back to load points and unloading. These four are sums over all
+            drives.
         total_seconds: From the start of the restore to the last byte.
         begin_seconds: When the first medium is wanted: stores are restored one after the other.
         data_seconds: When all stream maps are read, and the first medium with data is wanted.
@@ -213,6 +226,7 @@ class PlanEstimates:
     ready_seconds: float | None = attrs.field(default=None, validator=_maybe_time)
     locate_seconds: float | None = attrs.field(default=None, validator=_maybe_time)
     read_seconds: float | None = attrs.field(default=None, validator=_maybe_time)
+    rewind_seconds: float | None = attrs.field(default=None, validator=_maybe_time)
     total_seconds: float | None = attrs.field(default=None, validator=_maybe_time)
     begin_seconds: float = attrs.field(default=0.0, validator=_time)
     data_seconds: float | None = attrs.field(default=None, validator=_maybe_time)
@@ -229,6 +243,7 @@ class PlanEstimates:
             "ready_seconds": self.ready_seconds,
             "locate_seconds": self.locate_seconds,
             "read_seconds": self.read_seconds,
+            "rewind_seconds": self.rewind_seconds,
             "total_seconds": self.total_seconds,
             "begin_seconds": self.begin_seconds,
             "data_seconds": self.data_seconds,
@@ -257,6 +272,7 @@ def after_each_other(rounds: Sequence[PlanEstimates]) -> PlanEstimates:
         ready_seconds=_sum(found.ready_seconds for found in rounds if found.media),
         locate_seconds=_sum(found.locate_seconds for found in rounds if found.media),
         read_seconds=_sum(found.read_seconds for found in rounds if found.media),
+        rewind_seconds=_sum(found.rewind_seconds for found in rounds if found.media),
         total_seconds=max(ends, default=None),
         data_seconds=rounds[-2].total_seconds if len(rounds) > 1 else last.data_seconds,
         at_least=any(found.at_least for found in rounds),
@@ -306,6 +322,17 @@ def together(parts: Sequence[tuple[str, PlanEstimates]]) -> PlanEstimates | None
         price=price,
         notes=mount_notes(media),
     )
+
+
+def short_stores(media: Sequence[PlannedMedium]) -> list[str]:
+    """Return the beginning of the store of each medium, as long as stores can be told apart by it.
+
+    Args:
+        media: The media.
+    """
+    names = {medium.store for medium in media}
+    short = len({name[:_SHORT] for name in names}) == len(names)
+    return [medium.store[:_SHORT] if short else medium.store for medium in media]
 
 
 def mount_notes(media: Sequence[PlannedMedium], asked: int | None = None) -> tuple[str, ...]:

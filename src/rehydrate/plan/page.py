@@ -199,7 +199,11 @@ def _expected_tiles(estimates: PlanEstimates) -> list[tuple[str, str, str]]:
     if estimates.total_seconds is not None:
         least = "at least " if estimates.at_least else ""
         value = f"{least}{duration(estimates.total_seconds)}"
-        tiles.append(("expected time", value, _spent(estimates)))
+        more = _spent(estimates)
+        if estimates.begin_seconds:
+            more = f"begins after {duration(estimates.begin_seconds)}; {more}"
+        name = "finished after" if estimates.begin_seconds else "expected time"
+        tiles.append((name, value, more))
     if estimates.price is not None:
         tiles.append(("price", str(estimates.price), ""))
     return tiles
@@ -218,8 +222,12 @@ def _spent(estimates: PlanEstimates) -> str:
         ("waiting", estimates.ready_seconds),
         ("locating", estimates.locate_seconds),
         ("reading", estimates.read_seconds),
+        ("rewinding", estimates.rewind_seconds),
     )
-    return ", ".join(f"{name} {duration(value)}" for name, value in parts if value is not None)
+    drives = max((medium.drive or 0 for medium in estimates.media), default=0)
+    sums = f"; sums of {drives} drives" if drives > 1 else ""
+    said = ", ".join(f"{name} {duration(value)}" for name, value in parts if value is not None)
+    return said and said + sums
 
 
 def _missing(plan: ReadPlan, sketch: PlanSketch | None) -> str:

@@ -72,6 +72,7 @@ margin-right:.45em;vertical-align:-.08em;flex:none}
 .legend button{display:flex;align-items:center;gap:.1rem;font:inherit;font-size:.86rem;
 max-width:22rem;color:inherit;background:transparent;border:1px solid var(--line);
 border-radius:99px;padding:.16rem .7rem;cursor:pointer}
+.legend li{max-width:100%}
 .legend .what{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .legend small{color:var(--soft);margin-left:.5em;white-space:nowrap}
 .legend button:hover{background:var(--on)}
@@ -135,7 +136,7 @@ pointer-events:none}
 table{border-collapse:collapse;width:100%;font-size:.92rem}
 th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid var(--line);white-space:nowrap}
 thead th{color:var(--soft);font-weight:500;font-size:.82rem}
-td.num{text-align:right}
+td.num,th.num{text-align:right}
 td:last-child{white-space:normal;min-width:9rem}
 .orders{margin:0;padding:0;list-style:none}
 .order{display:grid;grid-template-columns:9rem minmax(0,1fr) 19rem;gap:.8rem;align-items:center;
@@ -151,7 +152,8 @@ border-radius:99px;padding:.05rem .5rem;margin-left:.3rem}
 footer{color:var(--soft);font-size:.82rem;padding-bottom:2rem}
 @media(max-width:1050px){.part{grid-template-columns:minmax(0,1fr)}
 .details{position:sticky;top:auto;bottom:0;max-height:40vh;order:9;box-shadow:0 -4px 18px #0003}}
-@media(max-width:640px){.lanes{--cols:2rem 6rem minmax(0,1fr) 4.6rem}
+@media(max-width:640px){.legend button{max-width:100%}.lanes .ticks span:not(:first-child):not(:last-child){display:none}
+.lanes{--cols:2rem 6rem minmax(0,1fr) 4.6rem}
 .lanes:not(.files) .head>span:nth-child(n+5),.lanes:not(.files) .row>span:nth-child(n+5){display:none}
 .lanes.files{--cols:7rem minmax(0,1fr) 7rem}
 .files .head>span:nth-child(3),.files .row>span:nth-child(3){display:none}

@@ -12,6 +12,7 @@ from rehydrate.plan.estimates import (
     PlannedMedium,
     Record,
     TapeDrawing,
+    short_stores,
 )
 from rehydrate.plan.page_text import coordinate, escaped, visible
 from rehydrate.units import counted, duration, size
@@ -24,6 +25,8 @@ MOST_NUMBERS: Final = 40
 """Passes that carry their number in the reading order."""
 MOST_PASSES: Final = 5000
 """Passes of one tape that are drawn and told."""
+LEAST: Final = 0.1
+"""Shortest time that is told."""
 MOST_TAPES: Final = 60
 """Tapes that are drawn."""
 ALL_PASSES: Final = 12_000
@@ -43,15 +46,17 @@ def draw_media(estimates: PlanEstimates) -> str:
         ("", True, [f"{number:,}" for number in range(1, len(media) + 1)]),
         ("medium", False, [escaped(medium.name) for medium in media]),
         ("kind", False, [escaped(medium.kind) for medium in media]),
-        ("store", False, [escaped(medium.store) for medium in media]),
+        ("store", False, [escaped(store) for store in short_stores(media)]),
         ("for", False, [medium.phase for medium in media]),
         ("drive", True, ["" if medium.drive is None else f"{medium.drive:,}" for medium in media]),
         ("containers", True, [f"{medium.containers:,}" for medium in media]),
         ("to read", True, [size(medium.bytes_to_read) for medium in media]),
-        ("wanted after", True, [_time(medium.wanted_seconds) for medium in media]),
+        ("wanted", True, [_wanted(medium) for medium in media]),
         ("until ready", True, [_ready(medium) for medium in media]),
         ("locate", True, [_time(medium.locate_seconds) for medium in media]),
         ("read", True, [_time(medium.read_seconds) for medium in media]),
+        ("rewind", True, [_time(medium.rewind_seconds or None) for medium in media]),
+        ("order", False, [escaped(medium.order.partition(":")[0]) for medium in media]),
         ("note", False, [escaped(medium.note) for medium in media]),
     ]
     # Columns that would say the same of all media, namely nothing, are left out.
@@ -61,12 +66,13 @@ def draw_media(estimates: PlanEstimates) -> str:
         f"<tr>{''.join(_cell(head, cells[row], number=number) for head, number, cells in kept)}</tr>"
         for row in range(shown)
     )
-    heads = [head for head, _, _ in kept]
-    top = "".join(f'<th scope="col">{head}</th>' for head in heads)
-    more = ""
+    top = "".join(f'<th scope="col"{" class=num" * number}>{head}</th>' for head, number, _ in kept)
+    notes = sorted({escaped(medium.order) for medium in media if ":" in medium.order})
     if len(media) > shown:
         left = counted(len(media) - shown, "more medium is", "more media are")
-        more = f'<ul class="notes"><li>{left} not in this list.</li></ul>'
+        notes.append(f"{left} not in this list.")
+    more = "".join(f"<li>{note}</li>" for note in notes)
+    more = f'<ul class="notes">{more}</ul>' if more else ""
     return (
         f'<div class="wide"><table class="media"><thead><tr>{top}'
         f"</tr></thead><tbody>{rows}</tbody></table></div>{more}"
@@ -79,12 +85,20 @@ def _cell(head: str, text: str, *, number: bool) -> str:
     return f'<td class="num">{text}</td>' if number else f"<td>{text}</td>"
 
 
+def _wanted(medium: PlannedMedium) -> str:
+    if medium.wanted_seconds is None:
+        return ""
+    return f"after {duration(medium.wanted_seconds)}" if medium.wanted_seconds else "at once"
+
+
 def _ready(medium: PlannedMedium) -> str:
     return "in the drive" if medium.mounted is False else _time(medium.ready_seconds)
 
 
 def _time(seconds: float | None) -> str:
-    return "" if seconds is None else duration(seconds)
+    if seconds is None:
+        return ""
+    return f"< {duration(LEAST)}" if 0 < seconds < LEAST / 2 else duration(seconds)
 
 
 def draw_orders(estimates: PlanEstimates) -> str:
@@ -128,7 +142,7 @@ def draw_tape(tape: TapeDrawing, number: int, colours: Mapping[int, str]) -> str
         low, high = (tape.wraps * each // tape.bands for each in (band, band + 1))
         bands.append(f"M0 {low * WRAP}h{WIDTH}V{high * WRAP}H0z")
     drawn: dict[str, list[str]] = {}
-    way, dots = [f"L0 {WRAP // 2}"], []
+    way, dots = [f"L{coordinate(tape.at_m * across)} {tape.at_wrap * WRAP + WRAP // 2}"], []
     for each in tape.passes[:MOST_PASSES]:
         y = each.wrap * WRAP + WRAP // 2
         left, right = coordinate(each.begin_m * across), coordinate(each.end_m * across)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
+import attrs
 import numpy as np
 
 from rehydrate.chunks import Ints
@@ -77,34 +78,45 @@ def estimate_tapes(
                 bytes_to_read=round(float(segments.length[mine].sum(dtype=np.float64)) * unit),
                 ready_seconds=None if tape.model is None else mount.ready_s - mount.wanted_s,
                 locate_seconds=_known(part.locate_s), read_seconds=_known(part.read_s),
-                note=part.kept.value,
+                rewind_seconds=None if tape.model is None else mount.free_s - mount.done_s,
+                order=part.kept.value,
             )
         )  # fmt: skip
         if tape.geometry is not None:
-            drawings += _drawing(
-                segments, ordering, part, tape.geometry, name=name, phase=phase,
-                containers=containers,
-            )  # fmt: skip
+            wrap, metres = _head(tape.geometry, tape.at)
+            drawings += [
+                attrs.evolve(drawing, phase=phase, at_wrap=wrap, at_m=metres)
+                for drawing in _drawing(
+                    segments, ordering, part, tape.geometry, name=name, containers=containers
+                )
+            ]
     timed = {volume for volume in parts if tapes.get(volume, Tape()).model is not None}
     done = [mount.done_s for mount in mounts if mount.volume in timed]
     return PlanEstimates(
         media=tuple(media),
-        orders=tuple(
-            ComparedOrder(
-                name=each.name, seconds=each.motion_s, other_seconds=_known(each.regression_s),
-                taken=each.name == "best",
-            )
-            for each in ordering.alternatives
-            if math.isfinite(each.motion_s)
-        ),
+        orders=_compared(ordering),
         tapes=tuple(drawings),
         ready_seconds=_sum([medium.ready_seconds for medium in media]),
         locate_seconds=_sum([medium.locate_seconds for medium in media]),
         read_seconds=_sum([medium.read_seconds for medium in media]),
+        rewind_seconds=_sum([medium.rewind_seconds for medium in media]),
         total_seconds=max(done, default=None),
         at_least=_lower_bound(ordering),
         extent_seconds=_extent_seconds(ordering, mounts, steps, timed),
     )  # fmt: skip
+
+
+def _compared(ordering: Ordering) -> tuple[ComparedOrder, ...]:
+    return tuple(
+        ComparedOrder(
+            name=each.name,
+            seconds=each.motion_s,
+            other_seconds=_known(each.regression_s),
+            taken=each.name == "best",
+        )
+        for each in ordering.alternatives
+        if math.isfinite(each.motion_s)
+    )
 
 
 def _known(seconds: float) -> float | None:
@@ -141,6 +153,17 @@ def _extent_seconds(
     return tuple(zip(begins.tolist(), ends[steps].tolist(), strict=True))
 
 
+def _head(geometry: TapeGeometry, at: tuple[int, int] | None) -> tuple[int, float]:
+    """Return the wrap on which the head is, and its metres from the load point."""
+    if at is None:
+        return 0, 0.0
+    try:
+        head = geometry.heads(*(np.array([number], np.int64) for number in at))
+    except LimitError:
+        return 0, 0.0
+    return int(head.wrap[0]), float(np.clip(head.x[0], 0.0, geometry.length_m))
+
+
 def _drawing(
     segments: Segments,
     ordering: Ordering,
@@ -148,7 +171,6 @@ def _drawing(
     geometry: TapeGeometry,
     *,
     name: str,
-    phase: str,
     containers: Ints | None,
 ) -> list[TapeDrawing]:
     """Draw a volume; one whose segments contradict its geometry is not the one known."""
@@ -180,7 +202,7 @@ def _drawing(
     passes = zip(geometry.wrap[row].tolist(), *metres, owner, seconds, strict=True)
     return [
         TapeDrawing(
-            name=name, phase=phase, length_m=geometry.length_m, wraps=geometry.wraps, bands=BANDS,
+            name=name, length_m=geometry.length_m, wraps=geometry.wraps, bands=BANDS,
             passes=tuple(
                 TapePass(wrap=wrap, begin_m=x, end_m=y, container=box, seconds=_known(wait))
                 for wrap, x, y, box, wait in passes
