@@ -16,7 +16,7 @@ from rehydrate.errors import RequestError
 from rehydrate.media.prices import PriceTable, parse_table
 from rehydrate.media.tiers import ThawOptions
 from rehydrate.protocols import BackupStore
-from rehydrate.stores.objects.archives import archive_of
+from rehydrate.stores.objects.archives import archive_of, refuse_unthawed
 from rehydrate.stores.objects.asking import ThawChoice
 from rehydrate.stores.objects.client import Access, scheme_of
 from rehydrate.stores.objects.store import ObjectStore
@@ -93,6 +93,8 @@ def opened_objects(url: str, options: RemoteOptions) -> Iterator[NativeSource]:
         StoreError: There is no such store, a package is missing, or the service refused.
         FormatError: Its configuration is damaged or newer than this release.
     """
+    if options.thaw is not None and options.pricing:
+        refuse_unthawed(url)
     access = access_of(url, options.endpoint, os.environ)
     store = ObjectStore(url, access=access)
     containers: BackupStore = store

@@ -10,7 +10,7 @@ from rehydrate.stores.objects.azure import AzureArchive
 from rehydrate.stores.objects.azure_settings import place_of
 from rehydrate.stores.objects.client import Access, scheme_of
 
-__all__ = ["REMARKS", "archive_of", "can_thaw"]
+__all__ = ["REMARKS", "archive_of", "can_thaw", "refuse_unthawed"]
 
 REMARKS: Final = {
     "azure-archive": "thawed blobs stay in the hot tier and are billed there until they are moved back;"
@@ -32,11 +32,21 @@ def archive_of(url: str, access: Access | None = None) -> Archive:
         RequestError: With code ``"thaw.service"``: objects of such a store are not thawed.
         StoreReadError: The package for this service is missing.
     """
-    kind = _kind(url)
-    if kind == "s3":
-        return S3Archive(url, access)
-    if kind == "az":
-        return AzureArchive(url, access)
+    refuse_unthawed(url)
+    return S3Archive(url, access) if _kind(url) == "s3" else AzureArchive(url, access)
+
+
+def refuse_unthawed(url: str) -> None:
+    """Refuse stores whose objects are not thawed, before anybody is asked.
+
+    Args:
+        url: The store.
+
+    Raises:
+        RequestError: With code ``"thaw.service"``, or ``"object.url"`` if it names no object store.
+    """
+    if _kind(url):
+        return
     if scheme_of(url) == "gs":
         raise RequestError(
             f"{url} needs no thaw: Google reads objects of its archive class at once, for a fee",
