@@ -31,7 +31,7 @@ from rehydrate.stores.ltfs.table import (
 __all__ = ["MOST_CHANGES", "apply_changes", "before", "incomplete", "stands_at"]
 
 MOST_CHANGES: Final = 1 << 22
-"""Entries in all indexes of changes of a chain; applying them takes some 300 bytes for each."""
+"""Entries in all indexes of changes of a chain; applying them takes some 400 bytes for each."""
 _NOWHERE: Final = -1
 _DIRECTORIES: Final = (Kind.DIRECTORY, Kind.KNOWN_DIRECTORY, Kind.NO_DIRECTORY)
 _GONE: Final = (Kind.NO_FILE, Kind.NO_DIRECTORY)
