@@ -60,6 +60,11 @@ class Wrapper:
         """What the store declares, if it does."""
         return cast("StoreId | None", getattr(self._store, "store_id", None))
 
+    @property
+    def for_plans(self) -> BackupStore | None:
+        """What the store wants plans to call; it is not wrapped, for a plan must cost nothing."""
+        return cast("BackupStore | None", getattr(self._store, "for_plans", None))
+
     def read_backup_file(self, path: StorePath, offset: int, size: int, /) -> ReadableBuffer:
         """Read as the store does.
 

@@ -1,10 +1,14 @@
 """A wrapper that changes nothing hands on what the store has, and promises nothing else."""
 
+from pathlib import Path
+
 import pytest
 
 from rehydrate import ContainerExtent, FileExtent, StorePath
 from rehydrate.conformance import MemoryStore
-from rehydrate.engine.calls import StoreCalls
+from rehydrate.engine.calls import StoreCalls, store_for_plans
+from rehydrate.stores.readahead import ReadAhead
+from rehydrate.stores.recording import Recording
 from rehydrate.stores.wrapping import Wrapper
 from samples.counting_store import CountingStore
 
@@ -57,3 +61,14 @@ def test_what_the_store_has_is_handed_on() -> None:
         ContainerExtent(index=0),
     ]
     assert list(store.list_containers(StorePath("Data"))) == ["one"]
+
+
+def test_plans_call_what_the_store_wants_them_to_call(tmp_path: Path) -> None:
+    class Dear(MemoryStore):
+        for_plans = MemoryStore({})
+
+    dear, cheap = Wrapper(Wrapper(Dear({}))), Wrapper(MemoryStore({}))
+    assert store_for_plans(dear) is Dear.for_plans
+    assert store_for_plans(cheap) is cheap
+    with ReadAhead(Dear({})) as ahead, Recording(Dear({}), tmp_path / "trace") as recording:
+        assert store_for_plans(ahead) is store_for_plans(recording) is Dear.for_plans
