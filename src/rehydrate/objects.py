@@ -6,7 +6,9 @@ This is the public face of these; the rooms behind it may change.
 from rehydrate.media.prices import DEFAULT_TABLE, Offer, PriceTable, parse_table
 from rehydrate.media.tiers import ThawOptions, ThawPlan, ThawPrice, Wave, thaw_plan, waves
 from rehydrate.stores.objects.archive import Archive, ObjectState, S3Archive, Stage
+from rehydrate.stores.objects.archives import archive_of
 from rehydrate.stores.objects.asking import ThawChoice
+from rehydrate.stores.objects.azure import AzureArchive
 from rehydrate.stores.objects.client import Access, Fetched, ObjectClient
 from rehydrate.stores.objects.link import Link
 from rehydrate.stores.objects.quote import ThawQuote
@@ -17,6 +19,7 @@ __all__ = [
     "DEFAULT_TABLE",
     "Access",
     "Archive",
+    "AzureArchive",
     "Fetched",
     "Link",
     "ObjectClient",
@@ -34,6 +37,7 @@ __all__ = [
     "ThawingStore",
     "Traffic",
     "Wave",
+    "archive_of",
     "parse_table",
     "thaw_plan",
     "waves",
