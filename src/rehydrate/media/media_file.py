@@ -6,7 +6,7 @@ overlap, and unknown fields are refused.
 """
 
 import bisect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import pairwise
 from operator import attrgetter
@@ -36,7 +36,8 @@ MAX_TEXT: Final = 1 << 30
 MAX_VOLUMES: Final = 100_000
 MAX_DRIVES: Final = 1000
 MAX_PIECES: Final = 64
-"""Pieces of one container, so that an order of many containers stays within the call contract."""
+"""Pieces of one container, with gaps between them and what is behind the last, so that an order of
+many containers stays within the call contract."""
 MAX_BLOCK: Final = 1 << 24
 MAX_PARTITION: Final = 255
 _WRAP_COLUMNS: Final = 3
@@ -95,6 +96,7 @@ class MediaFile:
     drives: int
     exact: Mapping[str, tuple[Piece, ...]]
     patterns: tuple[tuple[str, int], ...]
+    _fitting: dict[str, int] = attrs.field(factory=dict, init=False, repr=False)
 
     def pieces(self, path: str) -> tuple[Piece, ...]:
         """Return pieces that cover a container from its first byte to ``MAX_OFFSET``.
@@ -104,18 +106,16 @@ class MediaFile:
         """
         known = self.exact.get(path)
         if known is None:
+            return (Piece(0, MAX_OFFSET, self._volume_by_pattern(path)),)
+        return _without_gaps(known)
+
+    def _volume_by_pattern(self, path: str) -> int:
+        """Return the volume of the first pattern that fits; each path is looked at once."""
+        found = self._fitting.get(path)
+        if found is None:
             volumes = (number for pattern, number in self.patterns if fnmatchcase(path, pattern))
-            return (Piece(0, MAX_OFFSET, next(volumes, UNKNOWN)),)
-        found: list[Piece] = []
-        end = 0
-        for piece in known:
-            if piece.offset > end:
-                found.append(Piece(end, piece.offset))
-            found.append(piece)
-            end = piece.end
-        if end < MAX_OFFSET:
-            found.append(Piece(end, MAX_OFFSET))
-        return tuple(found)
+            found = self._fitting[path] = next(volumes, UNKNOWN)
+        return found
 
     def piece_at(self, path: str, offset: int) -> Piece:
         """Return the piece of a container that holds a byte.
@@ -239,13 +239,30 @@ def _take_piece(
 
 
 def _in_order(path: str, pieces: list[Piece]) -> tuple[Piece, ...]:
-    if len(pieces) > MAX_PIECES:
-        raise _wrong(f"has more than {MAX_PIECES} pieces of {path!r}")
     ordered = sorted(pieces, key=attrgetter("offset"))
     for before, after in pairwise(ordered):
         if after.offset < before.end:
             raise _wrong(f"has pieces of {path!r} that overlap at byte {after.offset}")
+    if len(_without_gaps(ordered)) > MAX_PIECES:
+        raise _wrong(
+            f"has more than {MAX_PIECES} pieces of {path!r}: gaps between them and what is behind"
+            " the last count as well"
+        )
     return tuple(ordered)
+
+
+def _without_gaps(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
+    """Return pieces with others between and behind them, up to ``MAX_OFFSET``."""
+    found: list[Piece] = []
+    end = 0
+    for piece in pieces:
+        if piece.offset > end:
+            found.append(Piece(end, piece.offset))
+        found.append(piece)
+        end = piece.end
+    if end < MAX_OFFSET:
+        found.append(Piece(end, MAX_OFFSET))
+    return tuple(found)
 
 
 def _wrong(what: str) -> CorruptMetadataError:

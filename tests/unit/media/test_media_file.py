@@ -133,7 +133,8 @@ def test_what_is_known_of_a_volume_becomes_its_tape() -> None:
         (text(piece(), piece(offset=99)), "overlap at byte 99"),
         (text({"volume": "A"}), "without a usable 'container'"),
         (text({"pattern": "x", "volume": "A", "start": 1}), "unknown fields: 'start'"),
-        (text(*(piece(offset=n * 100) for n in range(MAX_PIECES + 1))), "more than 64 pieces"),
+        (text(*(piece(offset=n * 100) for n in range(MAX_PIECES))), "more than 64 pieces"),
+        (text(*(piece(offset=n * 200) for n in range(MAX_PIECES // 2 + 1))), "gaps between them"),
     ],
 )
 def test_what_is_wrong_is_said(given_text: str, message: str) -> None:
@@ -188,3 +189,22 @@ def test_whatever_it_holds_the_error_is_typed(
 
 def piece_with(row: dict[str, Any]) -> dict[str, Any]:
     return piece(**row)
+
+
+def test_a_container_has_as_many_pieces_as_an_order_may_have_of_it() -> None:
+    pieces = [piece(offset=n * 100) for n in range(MAX_PIECES - 1)]
+    (path,) = {row["container"] for row in pieces}
+    assert len(parse_media(text(*pieces)).pieces(str(path))) == MAX_PIECES
+
+
+def test_patterns_are_looked_at_once_for_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    def fits(path: str, pattern: str) -> bool:
+        looked.append(pattern)
+        return path.startswith(pattern)
+
+    monkeypatch.setattr(media_file, "fnmatchcase", fits)
+    found = parse_media(text({"pattern": "x", "volume": "A"}, {"pattern": "y", "volume": "A"}))
+    assert [found.pieces(path)[0].volume for path in ("yes", "no", "yes", "no")] == [0, -1, 0, -1]
+    assert looked == ["x", "y", "x", "y"]
