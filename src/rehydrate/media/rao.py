@@ -7,7 +7,7 @@ means "not offered" and is no error.
 Layouts, all big-endian: IBM LTO SCSI reference GA32-0928-06, chapter 4.6; two public
 implementations (CERN CTA, the LTFS reference implementation) agree on them. Not confirmed, and so
 not read: the geometry that other types than 0 append to a descriptor, and where the estimated
-times stand. Descriptors are walked by their own length and what follows byte 31 is ignored.
+times stand. Descriptors are walked by their own length; what follows byte 31 stays bytes.
 
 A list describes the moment it was made: any other positioning invalidates it, and the drive does
 not tell.
@@ -55,6 +55,8 @@ MAX_SEGMENTS: Final = 0xFFFF
 MAX_LENGTH: Final = 0xFFFFFFFF
 MAX_LIST: Final = 1 << 26
 NAME_BYTES: Final = 10
+START: Final = b"start"
+"""Name of the segment that pins the start."""
 THREE_BITS: Final = 0b111
 
 RECEIVE: Final = struct.Struct(">BBIIBB")
@@ -140,7 +142,7 @@ def pinned_start(partition: int, at: int) -> DataSegment:
         partition: Partition of the position.
         at: Logical object there.
     """
-    return DataSegment(b"start", partition, at, at)
+    return DataSegment(START, partition, at, at)
 
 
 def name_of(index: int) -> bytes:
@@ -251,7 +253,7 @@ def decode_parameter_list(data: bytes) -> tuple[DataSegment, ...]:
     reserved, length = LIST_HEADER.unpack_from(data)
     if reserved:
         raise _broken("has reserved bits set", 0)
-    return _descriptors(data, LIST_HEADER.size, length)
+    return tuple(one for one, _ in _descriptors(data, LIST_HEADER.size, length))
 
 
 @attrs.frozen
@@ -262,11 +264,14 @@ class AccessOrder:
         process: What it did.
         status: Its status, 3 bits; their meaning is the drive's.
         segments: The segments in the recommended order.
+        behind: What stands behind byte 31 of each descriptor, as bytes: geometry or times, where a
+            drive gives them.
     """
 
     process: Process
     status: int
     segments: tuple[DataSegment, ...]
+    behind: tuple[bytes, ...] = ()
 
 
 def answer_length(head: bytes) -> int:
@@ -301,14 +306,15 @@ def decode_answer(data: bytes) -> AccessOrder:
     done = process & THREE_BITS
     if done not in set(Process):
         raise _broken(f"has process {done}", 0)
-    segments = _descriptors(data, ANSWER_HEADER.size, length)
-    return AccessOrder(Process(done), status & THREE_BITS, segments)
+    found = _descriptors(data, ANSWER_HEADER.size, length)
+    segments, behind = (tuple(column) for column in zip(*found, strict=True)) if found else ((), ())
+    return AccessOrder(Process(done), status & THREE_BITS, segments, behind)
 
 
-def _descriptors(data: bytes, at: int, length: int) -> tuple[DataSegment, ...]:
+def _descriptors(data: bytes, at: int, length: int) -> list[tuple[DataSegment, bytes]]:
     if len(data) != at + length:
         raise _broken(f"announces {length} bytes of descriptors and has {len(data) - at}", at)
-    found = []
+    found: list[tuple[DataSegment, bytes]] = []
     while at < len(data):
         if len(data) - at < DESCRIPTOR.size:
             raise _broken("ends within a descriptor", at)
@@ -317,9 +323,10 @@ def _descriptors(data: bytes, at: int, length: int) -> tuple[DataSegment, ...]:
             raise _broken(f"has a descriptor of {rest + 2} bytes", at)
         if last < first:
             raise _broken("has a segment that ends before it begins", at)
-        found.append(DataSegment(name.rstrip(b"\0"), partition, first, last))
+        segment = DataSegment(name.rstrip(b"\0"), partition, first, last)
+        found.append((segment, data[at + DESCRIPTOR.size : at + 2 + rest]))
         at += 2 + rest
-    return tuple(found)
+    return found
 
 
 def _broken(what: str, at: int) -> CorruptMetadataError:
@@ -331,8 +338,8 @@ def permutation(answer: AccessOrder, sent: Sequence[DataSegment]) -> Ints:
 
     Args:
         answer: The drive's list.
-        sent: Segments of the parameter list, names distinct. A last :data:`UNLOAD` may be missing
-            in the answer.
+        sent: Segments of the parameter list, names distinct. A last :data:`UNLOAD`, and a first
+            segment that only pins the start, may be missing in the answer.
 
     Returns:
         Indices into ``sent`` in the recommended order; that of an :data:`UNLOAD` is left out.
@@ -353,6 +360,8 @@ def permutation(answer: AccessOrder, sent: Sequence[DataSegment]) -> Ints:
         elif one != UNLOAD or UNLOAD not in sent:
             raise CorruptMetadataError(f"the drive returned segment {one.name!r}, which was not "
                                        "sent so, or twice", code="rao.answer")  # fmt: skip
+    if sent and sent[0].name == START:
+        wanted.pop(START, None)
     if wanted:
         raise CorruptMetadataError(f"the drive left out {len(wanted)} segments", code="rao.answer")
     return np.array(order, np.int64)

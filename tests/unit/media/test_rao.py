@@ -81,7 +81,9 @@ def test_answer_is_read_and_geometry_behind_a_descriptor_is_stepped_over() -> No
     longer = bytes.fromhex("0032") + DESCRIPTOR[2:] + bytes(20)
     data = answer(longer, DESCRIPTOR)
     assert rao.answer_length(data[:8]) == len(data) == 8 + 52 + 32
-    assert rao.decode_answer(data) == AccessOrder(Process.REORDER, 1, (ONE, ONE))
+    assert rao.decode_answer(data) == AccessOrder(
+        Process.REORDER, 1, (ONE, ONE), behind=(bytes(20), b"")
+    )
 
 
 def test_estimate_only_answers_keep_the_order() -> None:
@@ -143,6 +145,10 @@ SENT = [DataSegment(rao.name_of(n), 0, 10 * n, 10 * n + 5) for n in range(3)]
 def test_answer_becomes_a_permutation() -> None:
     found = rao.permutation(AccessOrder(Process.REORDER, 0, (SENT[2], SENT[0], SENT[1])), SENT)
     assert found.tolist() == [2, 0, 1]
+    with_start = (rao.pinned_start(0, 7), *SENT)
+    for back in [with_start, tuple(SENT)]:
+        order = rao.permutation(AccessOrder(Process.REORDER, 0, back), with_start)
+        assert [place for place in order.tolist() if place] == [1, 2, 3]
     with_unload = [*SENT, rao.UNLOAD]
     for back in [(*SENT, rao.UNLOAD), tuple(SENT)]:
         order = rao.permutation(AccessOrder(Process.REORDER, 0, back), with_unload)

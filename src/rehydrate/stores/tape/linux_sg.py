@@ -6,6 +6,7 @@ the place of the ioctl. Structures: ``sg_io_hdr_t`` of the kernel's ``scsi/sg.h`
 
 import ctypes
 import errno
+import logging
 import os
 import struct
 from collections.abc import Callable, Sequence
@@ -14,14 +15,16 @@ from typing import Final, Protocol, Self
 
 import attrs
 
-from rehydrate.errors import RestoreError, StoreError
+from rehydrate.errors import RestoreError, StoreError, StoreReadError
 from rehydrate.media import rao
 from rehydrate.media.geometry import WrapEnd
 from rehydrate.stores.tape import scsi
 from rehydrate.stores.tape.drive import Stretch, TapePosition, end_of_data, read_failed
+from rehydrate.stores.tape.drive_orders import LIST_BYTES, DriveOrders
 
 __all__ = ["SG_HEADER", "Ioctl", "SgDrive", "linux_ioctl"]
 
+_LOG: Final = logging.getLogger(__name__)
 SG_IO: Final = 0x2285
 SG_HEADER: Final = struct.Struct("@iiBBHIPPPIIiPBBBBHHiII0P")
 """``sg_io_hdr_t``: interface, direction, lengths of command and sense, count of vectors, length of
@@ -36,8 +39,6 @@ _DRIVER_SENSE: Final = 0x08
 _BUSY: Final = frozenset({0x08, 0x28})  # BUSY, TASK SET FULL
 _MINUTE_MS: Final = 60_000
 _RECORD_BYTES: Final = 1 << 20
-_LIMITS_BYTES: Final = 4
-_LIST_BYTES: Final = 1 << 22  # room for every list that a drive answers
 _ATTENTIONS: Final = 3  # a drive tells of a new volume by refusing a command once
 
 
@@ -88,7 +89,7 @@ class SgDrive:
 
         Args:
             path: The device, such as ``/dev/sg3``.
-            record_bytes: Largest record that is expected, below 16 MiB.
+            record_bytes: Largest record that is expected; drives read no more than 16 MiB - 1.
             timeout_minutes: How long one command may take; new media may need up to two hours at
                 their first load.
             ioctl: The system call.
@@ -98,8 +99,10 @@ class SgDrive:
         """
         self._ioctl = ioctl
         self._timeout = timeout_minutes * _MINUTE_MS
-        self._room = ctypes.create_string_buffer(max(record_bytes, _LIST_BYTES))
-        self._record_bytes = record_bytes
+        self._record_bytes = min(record_bytes, scsi.MOST_READ)
+        self._room = ctypes.create_string_buffer(max(self._record_bytes, LIST_BYTES))
+        self._settled = False  # it has done a command, so that its volume is the one wanted
+        self._changed = False
         flags = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
         try:
             self._fd = os.open(path, flags)
@@ -133,7 +136,7 @@ class SgDrive:
 
     def space_filemarks(self, count: int, /) -> None:
         """Go over filemarks by SPACE(6)."""
-        self._done(scsi.encode_space_filemarks(count), f"go over {count} filemarks")
+        self._done(scsi.encode_space_filemarks(count), f"go over {count} filemarks", absolute=False)
 
     def read_record(self) -> bytes | None:
         """Return the next record by READ(6), or ``None`` for a filemark.
@@ -141,98 +144,106 @@ class SgDrive:
         The length is asked for exactly, so that a record that is too long is not cut in silence:
         shorter and longer ones come back with sense data, which tells the difference.
         """
-        asked = self._record_bytes
-        answer = self._command(scsi.encode_read(asked), asked, "read a record")
+        asked, what = self._record_bytes, "read a record"
+        answer = self._command(scsi.encode_read(asked), asked, what)
         sense = answer.sense
         if sense is None:
             return answer.data
+        if not sense.done:
+            raise _failure(what, sense)
         if sense.filemark:
             return None
-        if sense.wrong_length and sense.key == 0:
+        if sense.wrong_length and sense.residue:
             if sense.residue < 0:
                 raise read_failed(f"a record has {asked - sense.residue} bytes, more than {asked}")
             return answer.data[: asked - min(sense.residue, asked)]
-        raise _failure("read a record", sense)
+        if sense.end_of_medium and not sense.wrong_length:  # the record came; the end is near
+            return answer.data
+        raise _failure(what, sense)
 
     def position(self) -> TapePosition:
         """Return where the drive stands, by READ POSITION in its long form."""
-        size = scsi.LONG_POSITION_BYTES
-        answer = self._command(scsi.encode_read_position(), size, "tell the position")
-        if answer.sense is not None:
-            raise _failure("tell the position", answer.sense)
-        found = scsi.decode_long_position(answer.data)
+        size, what = scsi.LONG_POSITION_BYTES, "tell the position"
+        answer = self._told(scsi.encode_read_position(), size, what)
+        if answer is None:
+            raise read_failed(f"the drive cannot {what}: it does not know the command")
+        found = scsi.decode_long_position(answer)
         if found is None:
             raise read_failed("the drive does not know its position")
         return found
 
     def wrap_ends(self) -> Sequence[WrapEnd]:
         """Return the last block of each wrap; empty where the drive does not tell."""
-        size = scsi.WRAP_ANSWER_BYTES
-        answer = self._command(scsi.encode_wrap_ends(), size, "tell the ends of wraps")
-        if answer.sense is None:
-            return scsi.decode_wrap_ends(answer.data)
-        if answer.sense.not_offered:
-            return ()
-        raise _failure("tell the ends of wraps", answer.sense)
+        size, what = scsi.WRAP_ANSWER_BYTES, "tell the ends of wraps"
+        answer = self._told(scsi.encode_wrap_ends(), size, what)
+        return () if answer is None else scsi.decode_wrap_ends(answer)
 
     def recommended_order(self, stretches: Sequence[Stretch], /) -> Sequence[int] | None:
         """Return the order that the drive recommends, from where it stands.
 
         Lists that are longer than the drive takes are cut in the order given, which is that of
-        the tape. Drives without the command, and lists that contradict what was sent, give none.
+        the tape. Drives without the command, and lists that contradict what was sent, give none;
+        the latter is logged.
 
         Args:
             stretches: What is wanted, sorted by partition and block.
         """
-        what = "tell the limits of its order"
-        order: list[int] = []
         try:
-            page = self._command(
-                rao.receive_command(_LIMITS_BYTES, limits=True), _LIMITS_BYTES, what
-            )
-            most = 0 if page.sense else rao.decode_limits(page.data).segments - 1
-            if most < 1:  # one of them is the pinned begin
-                return None
-            here = self.position()
-            for first in range(0, len(stretches), most):
-                batch = stretches[first : first + most]
-                order += [first + number for number in self._ordered(here, batch)]
-                here = TapePosition(stretches[order[-1]].partition, stretches[order[-1]].last)
-        except RestoreError:
+            return DriveOrders(self._told).recommended(self.position(), stretches)
+        except RestoreError as error:
+            _LOG.warning("the drive gives no order that can be used: %s", error)
             return None
-        return order
 
-    def _ordered(self, here: TapePosition, batch: Sequence[Stretch]) -> Sequence[int]:
-        """Let the drive order one list, with its begin pinned."""
-        sent = [rao.pinned_start(here.partition, here.block)]
-        sent += [
-            rao.DataSegment(rao.name_of(number), one.partition, one.first, one.last)
-            for number, one in enumerate(batch)
-        ]
-        what = "order segments"
-        listed = rao.encode_parameter_list(sent)
-        made = rao.generate_command(rao.Process.REORDER, len(listed))
-        answer = self._command(made, 0, what, listed)
-        if answer.sense is not None:
-            raise _failure(what, answer.sense)
-        size = 8 + 32 * len(sent)
-        answer = self._command(rao.receive_command(size), size, what)
-        if answer.sense is not None:
-            raise _failure(what, answer.sense)
-        found = rao.decode_answer(answer.data[: rao.answer_length(answer.data)])
-        return [place - 1 for place in rao.permutation(found, sent).tolist() if place]
+    def estimated_order(self, stretches: Sequence[Stretch], /) -> rao.AccessOrder | None:
+        """Let the drive estimate the locates of an order as it is: what does it cost?
 
-    def _done(self, cdb: bytes, what: str) -> None:
+        Nothing moves. Where the drive puts its times is not documented: they are in ``behind`` as
+        bytes, if anywhere.
+
+        Args:
+            stretches: The order to estimate, from where the drive stands; no more than it takes.
+
+        Returns:
+            The answer of the drive; ``None`` if it does not offer this.
+
+        Raises:
+            LimitError: With code ``"rao.too-many"`` if it does not take so many.
+            CorruptMetadataError: Its answer is none.
+            StoreReadError: It cannot do it.
+        """
+        return DriveOrders(self._told).estimated(self.position(), stretches)
+
+    def _done(self, cdb: bytes, what: str, *, absolute: bool = True) -> None:
+        """Make a command without data; one that is relative to the position is not repeated."""
         answer = self._command(cdb, 0, what)
-        for _ in range(_ATTENTIONS):
+        for _ in range(_ATTENTIONS if absolute else 0):
             if answer.sense is None or not answer.sense.attention:
                 break
             answer = self._command(cdb, 0, what)
         if answer.sense is not None:
             raise _failure(what, answer.sense)
 
+    def _told(self, cdb: bytes, receive: int, what: str, send: bytes = b"") -> bytes | None:
+        """Make a command that moves nothing; ``None`` if the drive does not know it."""
+        answer = self._command(cdb, receive, what, send)
+        for _ in range(_ATTENTIONS):
+            if answer.sense is None or not answer.sense.attention:
+                break
+            answer = self._command(cdb, receive, what, send)
+        if answer.sense is None:
+            return answer.data
+        if answer.sense.not_offered:
+            return None
+        raise _failure(what, answer.sense)
+
     def _command(self, cdb: bytes, receive: int, what: str, send: bytes = b"") -> _Answer:
-        """Make one command; every failure but a check condition is raised here."""
+        """Make one command; every failure but a check condition is raised here.
+
+        A drive tells once that its volume may be another one. At the beginning that is the one that
+        was just put in; later nothing is read from it any more.
+        """
+        if self._changed:
+            raise _changed(what)
         command = ctypes.create_string_buffer(cdb, len(cdb))
         sense = ctypes.create_string_buffer(_SENSE_BYTES)
         data = ctypes.create_string_buffer(send, len(send)) if send else self._room
@@ -253,9 +264,13 @@ class SgDrive:
         if status & 0x3E == _CHECK_CONDITION:
             found = scsi.decode_sense(sense.raw[:sensed])
             if not found.recovered:
+                if found.volume_changed and self._settled:
+                    self._changed = True
+                    raise _changed(what)
                 return _Answer(ctypes.string_at(self._room, receive), found)
         elif status:
             raise read_failed(f"the drive cannot {what}: status {status:02X}h")
+        self._settled = True
         came = max(receive - max(residue, 0), 0)
         return _Answer(ctypes.string_at(self._room, came), None)
 
@@ -263,3 +278,11 @@ class SgDrive:
 def _failure(what: str, sense: scsi.Sense) -> StoreError:
     message = f"the drive cannot {what}: {sense}"
     return end_of_data(message) if sense.end_of_data else read_failed(message)
+
+
+def _changed(what: str) -> StoreReadError:
+    return StoreReadError(
+        f"the drive cannot {what}: its volume was changed meanwhile",
+        code="tape.wrong-volume",
+        retryable=False,
+    )

@@ -17,6 +17,7 @@ from rehydrate.stores.tape.drive import TapePosition
 
 __all__ = [
     "LONG_POSITION_BYTES",
+    "MOST_READ",
     "WRAP_ANSWER_BYTES",
     "Sense",
     "decode_long_position",
@@ -33,15 +34,19 @@ __all__ = [
 LONG_POSITION_BYTES: Final = 32
 _WRAP_HEADER: Final = 4
 WRAP_ANSWER_BYTES: Final = _WRAP_HEADER + 12 * 4096
-_MOST_READ: Final = (1 << 24) - 1
+MOST_READ: Final = (1 << 24) - 1
+"""Largest record that READ(6) asks for."""
 _BLANK_CHECK: Final = 8
 _ILLEGAL_REQUEST: Final = 5
+_DONE: Final = frozenset({0, 1})  # no sense, recovered error
 _RECOVERED: Final = 1
 _FIXED_BYTES: Final = 14  # up to the additional sense code
 _DESCRIPTOR_AT: Final = 8
 _INFORMATION: Final = (0, 12)  # type and length of a descriptor
 _STREAM_FLAGS: Final = (4, 4)
 _UNIT_ATTENTION: Final = 6
+_MEDIUM_CHANGED: Final = 0x28
+_DEFERRED: Final = frozenset({0x71, 0x73})
 
 
 @attrs.frozen
@@ -55,6 +60,7 @@ class Sense:
         end_of_medium: The end of the medium was met.
         wrong_length: The record is not as long as asked for.
         residue: Asked minus actual length, negative for longer records; 0 if not told.
+        deferred: It is about a command before; this one was not done.
     """
 
     key: int
@@ -63,6 +69,7 @@ class Sense:
     end_of_medium: bool = False
     wrong_length: bool = False
     residue: int = 0
+    deferred: bool = False
 
     @property
     def end_of_data(self) -> bool:
@@ -71,13 +78,23 @@ class Sense:
 
     @property
     def recovered(self) -> bool:
-        """The command was done all the same."""
-        return self.key == _RECOVERED and not self.filemark and not self.wrong_length
+        """The command was done all the same, and there is nothing else to tell."""
+        return self.key == _RECOVERED and self.done and not self.filemark and not self.wrong_length
+
+    @property
+    def done(self) -> bool:
+        """The command was done; the flags tell how it went."""
+        return self.key in _DONE and not self.deferred
 
     @property
     def attention(self) -> bool:
         """The drive tells that something changed, and did not do the command."""
         return self.key == _UNIT_ATTENTION
+
+    @property
+    def volume_changed(self) -> bool:
+        """The drive tells that another volume may be in it."""
+        return self.attention and self.code >> 8 == _MEDIUM_CHANGED
 
     @property
     def not_offered(self) -> bool:
@@ -99,15 +116,18 @@ def decode_sense(raw: bytes) -> Sense:
     if kind in {0x70, 0x71} and len(raw) >= _FIXED_BYTES:
         flags = raw[2]
         residue = struct.unpack_from(">i", raw, 3)[0] if raw[0] & 0x80 else 0
-        return _sense(flags & 0xF, struct.unpack_from(">H", raw, 12)[0], flags, residue)
+        code = struct.unpack_from(">H", raw, 12)[0]
+        return _sense(flags & 0xF, code, flags, residue, deferred=kind in _DEFERRED)
     if kind in {0x72, 0x73} and len(raw) >= _DESCRIPTOR_AT:
         flags, residue = _descriptors(raw)
-        return _sense(raw[1] & 0xF, struct.unpack_from(">H", raw, 2)[0], flags, residue)
+        code = struct.unpack_from(">H", raw, 2)[0]
+        return _sense(raw[1] & 0xF, code, flags, residue, deferred=kind in _DEFERRED)
     return Sense(0, 0)
 
 
-def _sense(key: int, code: int, flags: int, residue: int) -> Sense:
-    return Sense(key, code, bool(flags & 0x80), bool(flags & 0x40), bool(flags & 0x20), residue)
+def _sense(key: int, code: int, flags: int, residue: int, *, deferred: bool) -> Sense:
+    mark, end, wrong = (bool(flags & bit) for bit in (0x80, 0x40, 0x20))
+    return Sense(key, code, mark, end, wrong, residue, deferred)
 
 
 def _descriptors(raw: bytes) -> tuple[int, int]:
@@ -131,7 +151,7 @@ def encode_read(size: int) -> bytes:
     Args:
         size: Bytes, below 16 MiB.
     """
-    return bytes((0x08, 0)) + min(size, _MOST_READ).to_bytes(3, "big") + b"\0"
+    return bytes((0x08, 0)) + min(size, MOST_READ).to_bytes(3, "big") + b"\0"
 
 
 def encode_space_filemarks(count: int) -> bytes:
@@ -191,7 +211,8 @@ def encode_wrap_ends() -> bytes:
 def decode_wrap_ends(raw: bytes) -> Sequence[WrapEnd]:
     """Read the ends of all wraps: a 4-byte header, then 12 bytes for each wrap.
 
-    INFERRED: number of the wrap (2), partition (2), reserved (2), last logical object (6).
+    INFERRED: number of the wrap (2), partition (2), reserved (2), last logical object (6). Wraps
+    may be left out: those lost between partitions, and those on which nothing is written.
 
     Args:
         raw: The answer.
@@ -205,7 +226,7 @@ def decode_wrap_ends(raw: bytes) -> Sequence[WrapEnd]:
     ends: list[WrapEnd] = []
     for at in range(_WRAP_HEADER, size, 12):
         wrap, partition, reserved = struct.unpack_from(">HHH", raw, at)
-        if reserved or wrap != len(ends):
+        if reserved or (ends and wrap <= ends[-1].wrap):
             raise CorruptMetadataError("the drive's wraps are out of order", code="tape.answer")
         ends.append(WrapEnd(wrap, partition, int.from_bytes(raw[at + 6 : at + 12], "big")))
     return ends

@@ -8,11 +8,12 @@ from pathlib import Path
 import attrs
 import pytest
 
-from rehydrate.errors import StoreReadError
+from rehydrate.errors import CorruptMetadataError, LimitError, StoreReadError
 from rehydrate.media import rao
 from rehydrate.media.geometry import WrapEnd
 from rehydrate.stores.ltfs.store import LtfsStore
 from rehydrate.stores.ltfs.volume import LtfsVolume
+from rehydrate.stores.tape import drive_orders
 from rehydrate.stores.tape.drive import END_OF_DATA, Stretch, TapePosition
 from rehydrate.stores.tape.linux_sg import SG_HEADER, SG_IO, SgDrive, linux_ioctl
 from rehydrate.values import StorePath
@@ -21,8 +22,12 @@ from tests.ltfs_volume import CountingDrive, Library, VolumeWriter
 BLANK, MEDIUM, ATTENTION, ILLEGAL, RECOVERED = 8, 3, 6, 5, 1
 
 
-def sense(key: int, flags: int = 0, residue: int = 0) -> bytes:
-    return bytes((0xF0, 0, key | flags)) + residue.to_bytes(4, "big", signed=True) + bytes(11)
+DONE = {0, RECOVERED}
+
+
+def sense(key: int, flags: int = 0, residue: int = 0, *, kind: int = 0xF0, code: int = 0) -> bytes:
+    head = bytes((kind, 0, key | flags)) + residue.to_bytes(4, "big", signed=True)
+    return head + bytes(5) + code.to_bytes(2, "big") + bytes(4)
 
 
 @attrs.define(eq=False)
@@ -48,10 +53,10 @@ class FakeDevice:
         status, host, driver, told, data = 0, 0, 0, b"", b""
         if self.trouble:
             status, host, driver, told = self.trouble.pop(0)
-        if not (told and told[2] & 0xF != RECOVERED) and not host and not status & ~2:
+        if not (told and told[2] & 0xF not in DONE) and not host and not status & ~2:
             sent = ctypes.string_at(header[6], header[5]) if header[1] == -2 else b""
             answer = self.answer(cdb, sent)
-            told, data = (answer[0] or told), answer[1]
+            told, data = (told or answer[0]), answer[1]
         status = 2 if told else status
         data = data[: header[5]]
         if data:
@@ -113,9 +118,16 @@ class FakeDevice:
         if cdb[0] == 0xA4:
             start, *others = rao.decode_parameter_list(sent)
             listed = rao.encode_parameter_list([start, *reversed(others)])
-            self.ordered = bytes((2, 0, 0, 0)) + listed[4:]
+            if cdb[2] == rao.Process.ESTIMATE:
+                listed = sent
+            tail = bytes(int.from_bytes(self.limits[2:]) - 32)
+            body = b"".join(
+                (30 + len(tail)).to_bytes(2) + listed[at + 2 : at + 32] + tail
+                for at in range(8, len(listed), 32)
+            )
+            self.ordered = bytes((cdb[2], 0, 0, 0)) + len(body).to_bytes(4) + body
             return b"", b""
-        return b"", self.spoil(self.ordered)
+        return b"", self.spoil(self.ordered)[int.from_bytes(cdb[2:6]) :]
 
 
 def drive_of(tmp_path: Path, made: VolumeWriter, *, size: int = 4096) -> tuple[SgDrive, FakeDevice]:
@@ -163,12 +175,70 @@ def test_a_drive_that_tells_of_a_new_volume_is_asked_again(tmp_path: Path) -> No
     device.trouble = [(0, 0, 8, sense(ATTENTION))] * 9
     with pytest.raises(StoreReadError, match="6h"):
         drive.locate(1, 0)
+    device.trouble = [(0, 0, 8, sense(ATTENTION))]
+    assert drive.position() == TapePosition(1, 0)
+    device.trouble = [(0, 0, 8, sense(ATTENTION))] * 2
+    assert drive.wrap_ends()
+
+
+def test_a_way_from_an_unknown_place_is_not_gone(tmp_path: Path) -> None:
+    drive, device = drive_of(tmp_path, volume())
+    device.trouble = [(0, 0, 8, sense(ATTENTION))]
+    with pytest.raises(StoreReadError, match="6h"):
+        drive.space_filemarks(1)
+    assert device.tape.position() == TapePosition(0, 0)
+
+
+def test_nothing_is_read_from_a_volume_that_came_in_between(tmp_path: Path) -> None:
+    drive, device = drive_of(tmp_path, volume())
+    changed = (0, 0, 8, sense(ATTENTION, code=0x2800))
+    device.trouble = [changed]
+    drive.locate(1, 0)  # the one that was just put in
+    device.trouble = [changed]
+    for action in (drive.read_record, lambda: drive.locate(1, 0), drive.position):
+        with pytest.raises(StoreReadError, match="changed meanwhile") as caught:
+            action()
+        assert caught.value.code == "tape.wrong-volume"
+    assert len(device.commands) == 3
 
 
 def test_recovered_errors_are_none(tmp_path: Path) -> None:
     drive, device = drive_of(tmp_path, VolumeWriter(), size=80)
     device.trouble = [(2, 0, 8, sense(RECOVERED))]
     assert drive.read_record() == VolumeWriter().vol1()
+
+
+def test_no_byte_is_added_to_a_record_where_more_is_asked_for_than_a_drive_reads(
+    tmp_path: Path,
+) -> None:
+    drive, _ = drive_of(tmp_path, VolumeWriter(), size=(1 << 24) + 100)
+    assert drive.read_record() == VolumeWriter().vol1()
+
+
+@pytest.mark.parametrize(
+    ("told", "size"),
+    [(sense(0, 0x40), 80), (sense(RECOVERED, 0x20, 20), 100), (sense(0, 0x60, 20), 100)],
+)
+def test_a_record_that_came_is_taken(tmp_path: Path, told: bytes, size: int) -> None:
+    drive, device = drive_of(tmp_path, VolumeWriter(), size=size)
+    device.trouble = [(2, 0, 8, told)]
+    assert drive.read_record() == VolumeWriter().vol1()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        pytest.param(sense(0, 0x20, 20, kind=0x70), id="length not told"),
+        pytest.param(sense(RECOVERED, kind=0x71), id="about a command before"),
+        pytest.param(sense(MEDIUM, 0x80), id="failed at a filemark"),
+        pytest.param(sense(0), id="nothing told"),
+    ],
+)
+def test_a_record_that_may_not_have_come_is_not_taken(tmp_path: Path, told: bytes) -> None:
+    drive, device = drive_of(tmp_path, VolumeWriter(), size=100)
+    device.trouble = [(2, 0, 8, told)]
+    with pytest.raises(StoreReadError, match="read a record"):
+        drive.read_record()
 
 
 def test_records_that_are_too_long_are_refused(tmp_path: Path) -> None:
@@ -205,7 +275,7 @@ def test_ends_of_wraps_and_order_come_from_the_drive(tmp_path: Path) -> None:
     drive, device = drive_of(tmp_path, volume())
     assert drive.wrap_ends() == [WrapEnd(0, 1, 9)]
     stretches = [Stretch(1, number * 10, number * 10 + 5) for number in range(7)]
-    assert drive.recommended_order(stretches) == [2, 1, 0, 5, 4, 3, 6]
+    assert drive.recommended_order(stretches) == [1, 0, 3, 2, 6, 5, 4]
     assert drive.recommended_order([]) == []
     device.limits = bytes((0, 1, 0, 32))
     assert drive.recommended_order(stretches) is None
@@ -214,7 +284,48 @@ def test_ends_of_wraps_and_order_come_from_the_drive(tmp_path: Path) -> None:
     assert drive.recommended_order(stretches) is None
 
 
-def test_an_order_that_contradicts_is_not_followed(tmp_path: Path) -> None:
+def test_long_answers_come_in_portions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drive_orders, "LIST_BYTES", 50)
+    drive, device = drive_of(tmp_path, volume())
+    device.limits = bytes((0, 9, 0, 52))
+    stretches = [Stretch(1, number * 10, number * 10 + 5) for number in range(7)]
+    assert drive.recommended_order(stretches) == [6, 5, 4, 3, 2, 1, 0]
+    portions = [cdb for cdb in device.commands if cdb[:2] == b"\xa3\x1d"]
+    assert [int.from_bytes(cdb[2:6]) for cdb in portions] == list(range(0, 8 + 8 * 52, 50))
+
+
+def test_an_order_is_estimated_as_it_is(tmp_path: Path) -> None:
+    drive, device = drive_of(tmp_path, volume())
+    device.limits = bytes((0, 4, 0, 52))
+    stretches = [Stretch(1, 90, 95), Stretch(0, 2, 2), Stretch(1, 10, 15)]
+    answer = drive.estimated_order(stretches)
+    assert answer is not None
+    assert answer.process is rao.Process.ESTIMATE
+    assert [one.first for one in answer.segments[1:]] == [90, 2, 10]
+    assert answer.behind == (bytes(20),) * 4
+    with pytest.raises(LimitError):
+        drive.estimated_order(stretches * 2)
+    for spoil in (
+        lambda raw: b"\x02" + raw[1:], lambda raw: raw[:60] + raw[112:164] + raw[60:112] + raw[164:]
+    ):  # fmt: skip
+        device.spoil = spoil
+        with pytest.raises(CorruptMetadataError):
+            drive.estimated_order(stretches)
+    device.rao = False
+    assert drive.estimated_order(stretches) is None
+
+
+@pytest.mark.parametrize("known", [1, 2, 3])
+def test_a_drive_that_knows_only_some_commands_gives_no_order(tmp_path: Path, known: int) -> None:
+    drive, device = drive_of(tmp_path, volume())
+    drive.position()
+    device.trouble = [(0, 0, 8, sense(RECOVERED))] * known + [(0, 0, 8, sense(ILLEGAL))]
+    assert drive.recommended_order([Stretch(1, 10, 15)]) is None
+
+
+def test_an_order_that_contradicts_is_not_followed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     drive, device = drive_of(tmp_path, volume())
     stretches = [Stretch(1, 10, 15), Stretch(1, 20, 25)]
     for spoil in (lambda raw: raw[:-1], lambda raw: b"", lambda raw: raw[:-1] + b"\xff"):
@@ -222,6 +333,7 @@ def test_an_order_that_contradicts_is_not_followed(tmp_path: Path) -> None:
         assert drive.recommended_order(stretches) is None
     device.limits = b""
     assert drive.recommended_order(stretches) is None
+    assert len(caplog.records) == 4
 
 
 def test_commands_that_the_system_refuses_are_told(tmp_path: Path) -> None:

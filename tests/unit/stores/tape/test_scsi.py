@@ -30,6 +30,14 @@ def test_fixed_sense_is_read() -> None:
     assert scsi.decode_sense(b"\x70" + FIXED[1:]).residue == 0
 
 
+@pytest.mark.parametrize("raw", [b"\x71" + FIXED[1:], bytes.fromhex("73 01 0000 000000 00")])
+def test_sense_about_a_command_before_says_nothing_of_this_one(raw: bytes) -> None:
+    sense = scsi.decode_sense(raw)
+    assert sense.deferred
+    assert not sense.done
+    assert not sense.recovered
+
+
 def test_descriptor_sense_is_read() -> None:
     information = bytes((0, 10, 0x80, 0)) + (-5).to_bytes(8, "big", signed=True)
     head = bytes.fromhex("72 08 0005 000000 10")
@@ -68,9 +76,14 @@ def test_ends_of_wraps_are_read() -> None:
     assert found == [WrapEnd(0, 0, 100), WrapEnd(1, 1, 5)]
 
 
+def test_wraps_that_hold_nothing_may_be_left_out() -> None:
+    found = scsi.decode_wrap_ends(wraps((0, 0, 0, 12), (4, 1, 0, 900), (5, 1, 0, 1100)))
+    assert found == [WrapEnd(0, 0, 12), WrapEnd(4, 1, 900), WrapEnd(5, 1, 1100)]
+
+
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"\0\0\0\0", wraps((0, 0, 1, 5)), wraps((1, 0, 0, 5)), wraps((0, 0, 0, 5))[:-1],
+    [b"", b"\0\0\0\0", wraps((0, 0, 1, 5)), wraps((1, 0, 0, 5), (0, 0, 0, 9)), wraps((0, 0, 0, 5))[:-1],
      b"\0\x05\0\0\0\0\0"],
 )  # fmt: skip
 def test_what_is_no_such_list_is_refused(raw: bytes) -> None:
