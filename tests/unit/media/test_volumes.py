@@ -94,3 +94,10 @@ def test_files_complete_with_the_volumes_at_hand() -> None:
         True,
     ]
     assert complete_files(5, file, volume, {1, 2}).tolist() == [True, True, True, False, True]
+
+
+def test_what_was_read_before_goes_back_before_it_leaves_the_drive() -> None:
+    order = ordered({0: 4, 1: 4})
+    mounts = schedule(order, TAPES, drives=2, loaded=(3, 1), leave_s=(50.0,))
+    ready = {mount.volume: mount.ready_s for mount in mounts}
+    assert ready == {0: 30 + 17 + 50, 1: 0}
