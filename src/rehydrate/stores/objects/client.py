@@ -175,6 +175,8 @@ def open_client(url: str, access: Access) -> ObjectClient:
     if kind == "az":
         address = azure_settings(url, config).get("endpoint", url)
         config = {**connection_settings(url, config), **config}
+    elif kind == "gs" and access.endpoint is not None:
+        config["base_url"] = config.pop("endpoint")  # as obstore calls it there
     if kind not in {"file", "memory"}:
         plain = address.startswith("http://")
         options["client_options"] = {
