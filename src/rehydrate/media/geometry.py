@@ -340,7 +340,9 @@ def reported_geometry(
     """Build the geometry from what the drive tells.
 
     A wrap on which writing stopped is taken to hold as many objects, were it full, as the mean of
-    the wraps before it, or what it holds if that is more.
+    the full wraps of its partition, or what it holds if that is more. Where it is the first of its
+    partition (an index partition is hardly ever full) the mean is that of all full wraps of the
+    tape, and on an almost empty tape a wrap of native size.
 
     Args:
         tape: Generation.
@@ -371,7 +373,9 @@ def reported_geometry(
         raise RequestError("the drive's end of a wrap is no block number", code="tape.geometry")
     end = np.array(last, np.int64) + 1
     new = np.concatenate(([True], partition[1:] != partition[:-1]))
-    _last_wraps(partition, end, partly_written)
+    sized = unit_bytes >= 1  # not NaN
+    native = int(tape.pair_bytes / 2 / unit_bytes) if tape.pair_bytes and sized else 0
+    _last_wraps(partition, end, partly_written, native)
     first = np.where(new, 0, np.concatenate(([0], end[:-1])))
     if (end <= first).any():
         raise RequestError("the drive's ends of wraps do not ascend", code="tape.geometry")
@@ -381,10 +385,20 @@ def reported_geometry(
     )  # fmt: skip
 
 
-def _last_wraps(partition: Ints, end: Ints, partly_written: Collection[int]) -> None:
-    """Give the partly written wrap of each partition the mean size of the full ones."""
-    for number in partly_written:
+def _last_wraps(partition: Ints, end: Ints, partly_written: Collection[int], native: int) -> None:
+    """Give the partly written wrap of each partition the mean size of full ones."""
+    lasts = {number: np.flatnonzero(partition == number) for number in partly_written}
+    before = {number: int(end[rows[-2]]) for number, rows in lasts.items() if len(rows) > 1}
+    full = sum(len(lasts[number]) - 1 for number in before)
+    held = sum(before.values())
+    for number in set(partition.tolist()) - set(lasts):
         rows = np.flatnonzero(partition == number)
+        full += len(rows)
+        held += int(end[rows[-1]])
+    typical = held // full if full else native
+    for number, rows in lasts.items():
         if len(rows) > 1:
-            before = int(end[rows[-2]])
-            end[rows[-1]] = max(int(end[rows[-1]]), before + before // (len(rows) - 1))
+            wrap_end = before[number] + before[number] // (len(rows) - 1)
+            end[rows[-1]] = max(int(end[rows[-1]]), wrap_end)
+        elif len(rows):
+            end[rows[-1]] = max(int(end[rows[-1]]), typical)

@@ -53,7 +53,8 @@ class Tape:
         model: Times of the drive; ``None`` if not known.
         geometry: Where its addresses lie; ``None`` if not known: no planning then.
         regression: The other model; made from ``model`` and ``geometry`` if ``None``.
-        at: Partition and address where the head is; ``None`` for the load point.
+        at: Partition and address where the head is, the end of data included; ``None`` for the
+            load point.
         unit_bytes: Bytes of an address where there is no geometry.
     """
 
@@ -107,8 +108,7 @@ class Prices:
         )
         begin = geometry.load_point()
         if tape.at is not None:
-            partition, address = (np.array([number], np.int64) for number in tape.at)
-            begin = geometry.heads(partition, address)
+            begin = _standing(geometry, *tape.at)
         return cls(motion=model, regression=regression, begin=begin, rewind=rewind)
 
     def path(self, head: Heads, tail: Heads) -> Iterator[tuple[slice, Heads, Heads]]:
@@ -168,6 +168,13 @@ class Prices:
         table[:, 0] = self.motion.rewind_seconds(tail.x) if self.rewind else 0.0
         np.fill_diagonal(table, FORBIDDEN)
         return table
+
+
+def _standing(geometry: TapeGeometry, partition: int, address: int) -> Heads:
+    """Return where the head is before an address; at the end of data, behind the last one."""
+    behind = 0 < address == geometry.partition_end(partition)
+    place = np.array([partition], np.int64), np.array([address - behind], np.int64)
+    return geometry.heads(*place, after=behind)
 
 
 def _blocks(count: int, step: int) -> Iterator[slice]:

@@ -90,6 +90,8 @@ def test_lto_10_needs_the_drive() -> None:
 def test_a_tape_without_length_is_refused(length: float) -> None:
     with pytest.raises(RequestError, match="positive"):
         native_geometry(SMALL, length_m=length)
+    with pytest.raises(RequestError, match="positive"):
+        reported_geometry(SMALL, [WrapEnd(0, 0, 9)], unit_bytes=length)
 
 
 def test_reported_wraps_of_unequal_size() -> None:
@@ -110,8 +112,21 @@ def test_last_wrap_written_in_part_has_the_mean_of_the_others() -> None:
     assert at(partly, 0, 199).x[0] < 10
     fuller = [*ends[:2], WrapEnd(2, 0, 399)]
     assert reported_geometry(SMALL, fuller, unit_bytes=1.0, partly_written=(0,)).capacity == 400
-    single = [WrapEnd(0, 0, 9)]
-    assert reported_geometry(SMALL, single, unit_bytes=1.0, partly_written=(0,)).capacity == 10
+
+
+def test_first_wrap_of_a_partition_written_in_part_is_not_stretched_over_the_tape() -> None:
+    index = [WrapEnd(0, 0, 9), WrapEnd(4, 1, 89), WrapEnd(5, 1, 159), WrapEnd(6, 1, 169)]
+    volume = reported_geometry(SMALL, index, unit_bytes=1.0, partly_written=(0, 1))
+    assert volume.end.tolist() == [80, 90, 160, 240]
+    assert at(volume, 0, 9, after=True).x[0] == pytest.approx(96.5 / 8)
+    others_full = reported_geometry(SMALL, index, unit_bytes=1.0, partly_written=(0,))
+    assert others_full.end.tolist() == [56, 90, 160, 170]
+    alone = [WrapEnd(0, 0, 9)]
+    assert reported_geometry(SMALL, alone, unit_bytes=2.0, partly_written=(0,)).capacity == 50
+    more = [WrapEnd(0, 0, 199)]
+    assert reported_geometry(SMALL, more, unit_bytes=2.0, partly_written=(0,)).capacity == 200
+    unknown = reported_geometry(FORMATS["LTO-10"], alone, unit_bytes=2.0, partly_written=(0, 7))
+    assert unknown.capacity == 10
 
 
 @pytest.mark.parametrize(

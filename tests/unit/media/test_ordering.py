@@ -250,6 +250,8 @@ def test_the_head_may_be_anywhere_at_the_beginning() -> None:
     segments = Segments([0, 0], [0, 0], [1000 * GB, 9011 * GB], [GB, GB])
     near = order_segments(segments, {0: attrs.evolve(TAPE, at=(0, 9010 * GB))})
     assert near.locate_s[np.flatnonzero(near.order == 1)[0]] < 5
+    full = attrs.evolve(TAPE, at=(0, GEOMETRY.partition_end(0)))
+    assert order_segments(segments, {0: full}).volumes[0].kept is Kept.PLAN
     outside = order_segments(segments, {0: attrs.evolve(TAPE, at=(0, 10**15))})
     assert outside.volumes[0].kept is Kept.CONTRADICTION
 
