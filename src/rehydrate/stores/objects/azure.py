@@ -5,6 +5,7 @@ its name and its place, so that everything that names it still finds it. The oth
 another tier, needs another name, and is not offered.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import ModuleType
@@ -39,6 +40,7 @@ _UNDER_WAY: Final = "BlobBeingRehydrated"
 _CONNECT_SECONDS: Final = 20.0
 _FAR: Final = 4_102_444_800  # the end of the century: how long a given token holds is not known
 _LONGEST: Final = 200
+_SILENT: Final = logging.NullHandler()
 _YES: Final = frozenset({"1", "true", "yes"})
 # Settings that are credentials by themselves, in the order in which obstore takes them.
 _SECRETS: Final = {"token": "bearer_token", "account_key": "access_key", "sas_key": "sas_token"}
@@ -107,6 +109,8 @@ class AzureArchive:
                 f"no account is named for {url}: set AZURE_STORAGE_ACCOUNT_NAME", code="object.url"
             )
         blobs = _module("azure.storage.blob")
+        # What Microsoft's packages say besides is for programs that listen, not for the terminal.
+        logging.getLogger("azure").addHandler(_SILENT)
         errors = _module("azure.core.exceptions")
         self._refused: type[Exception] = errors.HttpResponseError
         self._failed: type[Exception] = errors.AzureError

@@ -1,5 +1,6 @@
 """How a store of Azure is named and reached, and which services thaw: nothing is asked here."""
 
+import logging
 import sys
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -185,6 +186,20 @@ def test_archive_without_account_or_with_a_wrong_address_is_refused() -> None:
     with pytest.raises(RequestError) as caught:
         AzureArchive(URL, Access(endpoint="http://", settings=KEYS))
     assert caught.value.code == "object.url"
+
+
+@pytest.mark.usefixtures("blob_package")
+def test_packages_of_microsoft_do_not_write_on_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    AzureArchive(URL, Access(settings=KEYS))
+    root = logging.getLogger()
+    kept, root.handlers = root.handlers, []
+    try:
+        logging.getLogger("azure.identity").warning("a page of advice")
+    finally:
+        root.handlers = kept
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.usefixtures("blob_package")
