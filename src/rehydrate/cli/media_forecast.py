@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 
 from rehydrate.cli.sizes import counted
+from rehydrate.engine.calls import store_for_plans
 from rehydrate.engine.planning import SketchedPlan
 from rehydrate.errors import RequestError
 from rehydrate.media.media_file import MediaFile, Piece, parse_media
@@ -17,7 +18,8 @@ from rehydrate.plan.estimates import PlanEstimates, after_each_other, mount_note
 from rehydrate.plan.read_plan import ReadPlan
 from rehydrate.plan.tape_rounds import Drives, PieceKey, TapeRound, order_round
 from rehydrate.protocols import BackupStore
-from rehydrate.values import ContainerExtent, ReadableBuffer, StoreId, StorePath
+from rehydrate.stores.wrapping import Wrapper
+from rehydrate.values import ContainerExtent, StoreId, StorePath
 
 __all__ = ["MediaForecast"]
 
@@ -220,20 +222,16 @@ def _logical(piece: Piece) -> tuple[int, int, int, int]:
     return (piece.volume == UNKNOWN, piece.volume, piece.partition, piece.start)
 
 
-class _Ordered:
-    """A store with the order of a forecast; all else is the store's."""
+class _Ordered(Wrapper):
+    """What a plan calls of a store, with the order of a forecast."""
 
     def __init__(self, store: BackupStore, forecast: MediaForecast) -> None:
-        self._store, self._forecast = store, forecast
+        super().__init__(store_for_plans(store))
+        self._forecast = forecast
 
-    def __getattr__(self, name: str) -> object:
-        """Return what the store has; the engine asks by name."""
-        found: object = getattr(self._store, name)
-        return found
-
-    def read_backup_file(self, path: StorePath, offset: int, size: int, /) -> ReadableBuffer:
-        """Read as the store does."""
-        return self._store.read_backup_file(path, offset, size)
+    @property
+    def for_plans(self) -> None:
+        """This is what plans call."""
 
     def order_containers_restore(self, containers: Sequence[StorePath], /) -> list[ContainerExtent]:
         """Return the order that the media want."""

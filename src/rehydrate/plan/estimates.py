@@ -390,7 +390,8 @@ def seconds_at(plan: ReadPlan, estimates: PlanEstimates, read: Ints) -> list[flo
     part = np.clip((read - (ends - sizes)[which]) / sizes[which], 0, 1)
     seconds = times[which, 0] + part * (times[which, 1] - times[which, 0])
     done = np.fmax.accumulate(np.concatenate(([-np.inf], times[:-1, 1])))[which]
-    found = np.where(read > 0, np.maximum(seconds, done), estimates.data_seconds or 0.0)
+    begin = estimates.begin_seconds if estimates.data_seconds is None else estimates.data_seconds
+    found = np.where(read > 0, np.maximum(seconds, done), begin)
     return [
         each if known else None
         for each, known in zip(found.tolist(), np.isfinite(found).tolist(), strict=True)

@@ -98,7 +98,7 @@ def _ready(medium: PlannedMedium) -> str:
 def _time(seconds: float | None) -> str:
     if seconds is None:
         return ""
-    return f"< {duration(LEAST)}" if 0 < seconds < LEAST / 2 else duration(seconds)
+    return f"&lt; {duration(LEAST)}" if 0 < seconds < LEAST / 2 else duration(seconds)
 
 
 def draw_orders(estimates: PlanEstimates) -> str:

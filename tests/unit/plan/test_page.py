@@ -11,9 +11,16 @@ import attrs
 import numpy as np
 import pytest
 
-from rehydrate.plan import page_lanes
-from rehydrate.plan.estimates import PlanEstimates, PlannedMedium, TapeDrawing, TapePass
+from rehydrate.plan import page_lanes, page_tape
+from rehydrate.plan.estimates import (
+    PlanEstimates,
+    PlannedMedium,
+    TapeDrawing,
+    TapePass,
+    together,
+)
 from rehydrate.plan.page import PagePart, plan_page
+from rehydrate.plan.page_tape import draw_media, shown_tapes
 from rehydrate.plan.page_text import data_block, visible
 from rehydrate.plan.read_plan import PlannedExtent, PlannedRound, ReadPlan
 from rehydrate.values import MAX_OFFSET, ContainerExtent, StorePath
@@ -296,3 +303,81 @@ def test_data_cannot_end_its_element() -> None:
     assert json.loads(text) == ["</script>", "<!--", "&amp;", "\u2028"]
     with pytest.raises(ValueError, match="JSON"):
         data_block([float("nan")])
+
+
+def stay(name: str, **more: Any) -> PlannedMedium:
+    return PlannedMedium(name=name, bytes_to_read=5, mounted=True, **more)
+
+
+def test_media_have_columns_for_what_is_known_only() -> None:
+    few = draw_media(PlanEstimates(media=(stay("A"), stay("B"))))
+    assert "drive" not in few
+    assert ">for<" not in few
+    assert ">locate<" not in few
+    more = draw_media(
+        PlanEstimates(
+            media=(
+                stay("A", phase="maps", drive=1, wanted_seconds=0.0, ready_seconds=4.0),
+                attrs.evolve(
+                    stay("A", drive=2, wanted_seconds=75.0, ready_seconds=0.0), mounted=False
+                ),
+                stay("B", drive=2, read_seconds=0.001, order="logical sort: asked for"),
+            )
+        )
+    )
+    for text in (
+        ">for<", ">drive<", ">maps<", ">data<", ">at once<", ">after 1 min 15 s<",
+        ">in the drive<", ">&lt; 0.1 s<",
+        "<td>logical sort</td>", "<li>logical sort: asked for</li>",
+    ):  # fmt: skip
+        assert text in more
+
+
+def test_long_lists_of_media_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_tape, "MOST_MEDIA", 2)
+    found = draw_media(PlanEstimates(media=tuple(stay(f"T{n}") for n in range(5))))
+    assert found.count("<tr>") == 3
+    assert "3 more media are not in this list" in found
+
+
+def test_many_tapes_share_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_tape, "MOST_TAPES", 3)
+    monkeypatch.setattr(page_tape, "ALL_PASSES", 12)
+    passes = tuple(TapePass(wrap=n, begin_m=1.0, end_m=2.0) for n in range(6))
+    tapes = tuple(
+        TapeDrawing(name=f"T{n}", length_m=10.0, wraps=8, passes=passes, at_wrap=4, at_m=2.5)
+        for n in range(5)
+    )
+    shown = shown_tapes(tapes)
+    assert [(tape.name, len(tape.passes), tape.left_out) for tape in shown] == [
+        ("T0", 4, 2),
+        ("T1", 4, 2),
+        ("T2", 4, 2),
+    ]
+    plan, sketch = plan_of(random_table(files=3, chunks=40, containers=2), names_for(3))
+    page = plan_page([PagePart(plan=plan, sketch=sketch, estimates=PlanEstimates(tapes=tapes))])
+    assert "2 more tapes are not drawn" in page
+    assert page.count("<figcaption>Tape T") == 3
+    # The way begins where the head is.
+    assert 'class="way" d="M250 45L' in page
+    assert shown_tapes(()) == ()
+
+
+def test_several_plans_have_one_list_of_media() -> None:
+    plan, sketch = plan_of(random_table(files=3, chunks=40, containers=2), names_for(3))
+    first = PlanEstimates(media=(stay("A", drive=1),), total_seconds=60.0, ready_seconds=9.0)
+    second = attrs.evolve(first, begin_seconds=60.0, total_seconds=120.0, at_least=True)
+    parts = [
+        PagePart(plan=plan, sketch=sketch, estimates=estimates, heading=heading)
+        for heading, estimates in (("one", first), ("two", second))
+    ]
+    whole = together([("s1", first), ("s2", second)])
+    page = plan_page(parts, whole=whole)
+    assert page.count("Media in mount order") == 1
+    assert page.index("All stores, one after the other") < page.index("<h2>one</h2>")
+    assert "at least 2 min 00 s" in page
+    assert "begins after 1 min 00 s; waiting 9.0 s" in page
+    assert "<dt>finished after</dt>" in page
+    alone = plan_page(parts[:1], whole=whole)
+    assert "All stores" not in alone
+    assert alone.count("Media in mount order") == 1
