@@ -2,11 +2,16 @@
 
 import json
 import random
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rehydrate.cli.media_forecast import MediaForecast
+from rehydrate.engine.calls import StoreCalls, store_for_plans
+from rehydrate.media.media_file import parse_media
+from rehydrate.values import StorePath
 from tests.cli.stage import called
 
 DATA = "Data/00000001.00000001.rhc"
@@ -216,3 +221,60 @@ def test_wrong_use_is_said(
     done = called("plan", taped / "store", *(files.get(word, word) for word in words))
     assert done.code == code
     assert message in done.err
+
+
+def test_times_that_are_not_known_make_lower_bounds(taped: Path, tmp_path: Path) -> None:
+    names = ["A00001L9", "B00002L9"]
+    rows = [volume(names[0]), volume(names[1], generation="generic")]
+    file = media(tmp_path / "m.json", rows, scattered(names))
+    found = plan(taped, file)
+    estimates = found["estimates"]
+    assert estimates["at_least"]
+    assert estimates["total_seconds"] > 0
+    known, unknown = estimates["media"]
+    assert known["ready_seconds"] > 0
+    assert [unknown[f"{part}_seconds"] for part in ("ready", "locate", "read")] == [None] * 3
+    seconds = [row["finish_seconds"] for row in found["files"]]
+    # Files of the volume without times come last, and have none.
+    assert None in seconds
+    assert all(each is None for each in seconds[seconds.index(None) :])
+    done = called("plan", taped / "store", "--media", file)
+    assert "at least" in next(line for line in done.out.splitlines() if "everything is" in line)
+    assert "finished after at least" in done.out
+
+
+def test_files_without_data_are_finished_when_maps_are_read(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "data").write_bytes(random.Random(4).randbytes(SIZE))
+    with (source / "hole").open("wb") as hole:
+        hole.truncate(1 << 20)
+    assert called("optimize", source, tmp_path / "store").code == 0
+    pieces: list[dict[str, object]] = [{"container": DATA, "volume": "A00001L9", "start": 10**12}]
+    found = plan(tmp_path, media(tmp_path / "m.json", [volume()], pieces))
+    seconds = {row["path"]: row["finish_seconds"] for row in found["files"]}
+    assert seconds["data"] > 0
+    assert seconds.get("hole", 0) == 0
+
+
+def test_a_store_that_plans_call_instead_is_ordered() -> None:
+    class Inner:
+        def read_backup_file(self, path: StorePath, offset: int, size: int, /) -> bytes:
+            return f"inner {path}".encode()[offset : offset + size]
+
+    class Costly(Inner):
+        for_plans = Inner()
+
+        def read_backup_file(self, path: StorePath, offset: int, size: int, /) -> bytes:
+            pytest.fail(f"read {size} bytes of {path} at {offset}")
+
+    pieces = [{"container": "one", "volume": "A", "start": 5}, {"container": "two", "volume": "A"}]
+    content = {"format": "rehydrate-media", "version": 1, "pieces": pieces}
+    text = json.dumps(content | {"volumes": [{"name": "A", "generation": "LTO-9"}]})
+    forecast = MediaForecast(parse_media(text), None)
+    owner = uuid.UUID(int=1)
+    store = store_for_plans(forecast.stores({owner: Costly()})[owner])
+    assert store.read_backup_file(StorePath("x"), 0, 5) == b"inner"
+    order = StoreCalls(store).order([StorePath("two"), StorePath("one")], 10)
+    assert order is not None
+    assert [extent.index for extent in order] == [0, 1]
