@@ -15,14 +15,13 @@ import attrs
 import numpy as np
 
 from rehydrate.errors import CorruptMetadataError, LimitError, UnsupportedFormatError
-from rehydrate.stores.ltfs.label import parse_uuid
+from rehydrate.stores.ltfs.label import NEWEST, parse_uuid, parse_version
 from rehydrate.stores.ltfs.table import Columns, Document, Index, IndexHead, Kind, Problem
 from rehydrate.stores.ltfs.xml import XmlFeed
 from rehydrate.values import MAX_OFFSET
 
 __all__ = ["IndexParser", "parse_document", "parse_index"]
 
-_NEWEST: Final = (2, 5)
 _OLDEST: Final = (2, 0)
 _DEEPEST: Final = 1024  # elements; the deepest tree has half as many directories
 _LONGEST_NAME: Final = 4096
@@ -31,6 +30,7 @@ _MOST_NODES: Final = 2**31 - 2
 _MOST_SKIP: Final = 2**32 - 1
 
 _LEAF: Final = "leaf"
+_SIGNS: Final = frozenset({"symlink", "deleted"})  # leaves of which only the presence counts
 # Where an element may stand: context -> its elements -> the context inside; all others are skipped.
 _INSIDE: Final[dict[str, dict[str, str]]] = {
     "": {"ltfsindex": "index", "ltfsincrementalindex": "index"},
@@ -258,8 +258,12 @@ class IndexParser:
     def _text(self, data: str) -> None:
         if self._leaf is None or self._skipped:
             return
+        if self._leaf in _SIGNS:
+            return
         self._text_size += len(data)
         if self._text_size > _LONGEST_TEXT:
+            if self._leaf == "name":  # what was kept is too long already; it costs its file only
+                return
             raise LimitError(f"the LTFS index has a {self._leaf} too long", code="ltfs.limit")
         self._pieces.append(data)
 
@@ -270,11 +274,11 @@ class IndexParser:
             self._only_once(tag)
             text = self._pieces[0] if len(self._pieces) == 1 else "".join(self._pieces)
             self._values[-1][tag] = text
-            self._leaf, self._text_size = None, 0
+            size, self._leaf, self._text_size = self._text_size, None, 0
             self._pieces.clear()
             if tag == "name":
                 number = self._directories[-1] if self._contexts[-1] == "directory" else -1
-                self._name(number, text)
+                self._name(number, text if size <= _LONGEST_TEXT else "")
         else:
             act = self._at_end.get(self._contexts.pop())
             values = self._values.pop()
@@ -433,11 +437,8 @@ def _sort_extents(columns: Columns) -> None:
 
 
 def _version(text: str) -> tuple[int, int]:
-    parts = text.strip().split(".")
-    if len(parts) not in {2, 3} or not all(_DIGITS.fullmatch(part) for part in parts):
-        raise _wrong("has no version")
-    version = int(parts[0]), int(parts[1])
-    if not _OLDEST <= version <= _NEWEST:
+    version = parse_version(text, "ltfs.index")
+    if not _OLDEST <= version <= NEWEST:
         raise UnsupportedFormatError(
             f"the LTFS index has format {text[:40]}; known are 2.0 to 2.5", code="ltfs.version"
         )

@@ -10,14 +10,17 @@ from typing import Final
 
 import attrs
 
-from rehydrate.errors import CorruptMetadataError
-from rehydrate.stores.ltfs.xml import TextTree, read_tree
+from rehydrate.errors import CorruptMetadataError, UnsupportedFormatError
+from rehydrate.stores.ltfs.xml import VERSION, TextTree, read_tree
 
-__all__ = ["LARGEST_LABEL", "LtfsLabel", "parse_label", "parse_vol1"]
+__all__ = ["LARGEST_LABEL", "NEWEST", "LtfsLabel", "parse_label", "parse_version", "parse_vol1"]
 
 LARGEST_LABEL: Final = 1 << 20
 _VOL1_BYTES: Final = 80
 _SMALLEST_BLOCK, _LARGEST_BLOCK = 512, (1 << 24) - 1
+NEWEST: Final = (2, 5)
+"""The newest format that is known."""
+_NUMBER: Final = re.compile("[0-9]{1,9}")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -55,9 +58,15 @@ def parse_label(raw: bytes) -> LtfsLabel:
 
     Raises:
         CorruptMetadataError: With code ``"ltfs.label"`` if it is no label or contradicts itself.
+        UnsupportedFormatError: With code ``"ltfs.version"`` if its format is newer than 2.5.
         LimitError: With code ``"ltfs.limit"`` if it is larger than any label.
     """
     tree = read_tree(raw, "ltfslabel", limit=LARGEST_LABEL, code="ltfs.label")
+    if parse_version(_text(tree, VERSION), "ltfs.label") > NEWEST:
+        raise UnsupportedFormatError(
+            f"the LTFS label has format {tree[VERSION][:40]}; known are those up to 2.5",
+            code="ltfs.version",
+        )
     letters = (_letter(tree, "partitions/index"), _letter(tree, "partitions/data"))
     here = _letter(tree, "location/partition")
     if letters[0] == letters[1] or here not in letters:
@@ -75,6 +84,22 @@ def parse_label(raw: bytes) -> LtfsLabel:
         block_size=int(size),
         creator=tree.get("creator", ""),
     )
+
+
+def parse_version(text: str, code: str) -> tuple[int, int]:
+    """Read the version of a format, such as ``"2.4.0"``; the last number does not count.
+
+    Args:
+        text: The text.
+        code: Code of the error.
+
+    Raises:
+        CorruptMetadataError: It is none.
+    """
+    parts = text.strip().split(".")
+    if len(parts) not in {2, 3} or not all(_NUMBER.fullmatch(part) for part in parts):
+        raise CorruptMetadataError("the LTFS document has no version", code=code)
+    return int(parts[0]), int(parts[1])
 
 
 def parse_uuid(text: str, code: str) -> uuid.UUID:

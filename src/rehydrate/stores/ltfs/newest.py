@@ -176,7 +176,8 @@ def older_indexes(drive: TapeDrive, labels: TapeLabels, newest: Index) -> Iterat
     while (place := _previous(head)) is not None:
         letter, block = place
         older = _read_document(drive, labels, letter, block)
-        copied = head.location[0] != letter  # both partitions get the last generation
+        # Both partitions get the last generation; only the copy may name one of its own.
+        copied = head.location[0] != letter == labels.label.data_partition
         if older.head.generation - copied >= head.generation:
             raise _pointer(f"generation {older.head.generation} is said to be older than "
                            f"{head.generation}")  # fmt: skip

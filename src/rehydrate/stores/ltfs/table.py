@@ -5,6 +5,7 @@ index of a gigabyte stays far below its own size in memory.
 """
 
 import hashlib
+import unicodedata
 from collections.abc import Iterator
 from typing import Final
 
@@ -215,9 +216,19 @@ class Index:
     def find(self, path: str) -> int | None:
         """Return the node of a path, or ``None`` if there is none.
 
+        LTFS keeps names in the normal form NFC; a path that is not found as it is given is looked
+        for in that form. Upper and lower case are different names.
+
         Args:
             path: Path from the root, without a leading slash; empty for the root.
         """
+        found = self._find(path)
+        if found is None and not path.isascii():
+            composed = unicodedata.normalize("NFC", path)
+            found = None if composed == path else self._find(composed)
+        return found
+
+    def _find(self, path: str) -> int | None:
         node = ROOT
         for name in path.split("/") if path else ():
             try:

@@ -4,16 +4,21 @@ from collections.abc import Mapping
 from typing import Final
 from xml.parsers import expat
 
-from rehydrate.errors import CorruptMetadataError, LimitError, RestoreError
+from rehydrate.errors import CorruptMetadataError, LimitError
 
-__all__ = ["TextTree", "XmlFeed", "read_tree"]
+__all__ = ["VERSION", "TextTree", "XmlFeed", "read_tree"]
 
 TextTree = Mapping[str, str]
-"""Texts of a small document by the path of their element below the root."""
+"""Texts of a small document by the path of their element below the root.
+
+The version of the root element, where it has one, stands under :data:`VERSION`.
+"""
+VERSION: Final = "@version"
 
 _LONGEST_TOKEN: Final = 1 << 20
 _SLICE: Final = 1 << 18
 _DEEPEST: Final = 16  # of a small document
+_ENCODINGS: Final = frozenset({"utf-8", "utf-16", "us-ascii", "iso-8859-1"})
 _LONGEST_TEXT: Final = 1 << 16
 
 
@@ -32,6 +37,7 @@ class XmlFeed:
         self.parser.buffer_text = True
         self.parser.buffer_size = _LONGEST_TEXT
         self.parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
+        self.parser.XmlDeclHandler = self._declared
         self.parser.StartDoctypeDeclHandler = self._refuse
         self.parser.EntityDeclHandler = self._refuse
 
@@ -62,16 +68,18 @@ class XmlFeed:
         self._fed += len(data)
         try:
             self.parser.Parse(data, last)
-        except RestoreError:
-            raise
         except expat.ExpatError as error:
             raise CorruptMetadataError(
                 f"the XML document is damaged or cut short: {error}", code=self._code
             ) from error
-        except (UnicodeError, LookupError, ValueError) as error:
+
+    def _declared(self, _version: str, encoding: str | None, _standalone: int) -> None:
+        """Refuse encodings that only the codecs of Python know: LTFS is written in UTF-8."""
+        if encoding is not None and encoding.lower() not in _ENCODINGS:
             raise CorruptMetadataError(
-                f"the XML document cannot be decoded: {error}", code=self._code
-            ) from error
+                f"the XML document has the encoding {encoding[:40]!r}, which LTFS has not",
+                code=self._code,
+            )
 
     def _refuse(self, *_: object) -> None:
         raise CorruptMetadataError(
@@ -97,7 +105,9 @@ def read_tree(raw: bytes, root: str, *, limit: int, code: str) -> TextTree:
     path: list[str] = []
     texts: dict[str, str] = {}
 
-    def start(tag: str, _: dict[str, str]) -> None:
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        if not path and "version" in attributes:
+            texts[VERSION] = attributes["version"]
         path.append(tag)
         name = "/".join(path[1 : _DEEPEST + 1])
         if path[0] != root or name in texts or len(path) > _DEEPEST:

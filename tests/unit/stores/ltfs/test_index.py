@@ -98,6 +98,63 @@ def test_folders_and_links_are_no_files() -> None:
         index.extents(links[0])
 
 
+def test_a_composed_name_is_found_by_its_other_form() -> None:
+    raw = changed("<name>one</name>", "<name>caf\xe9</name>")
+    assert (
+        parse_index([raw]).find("a/cafe\u0301") == parse_index([raw]).find("a/caf\xe9") is not None
+    )
+    assert parse_index([raw]).find("a/CAF\xc9") is None
+    both = raw.replace(b"<name>two</name>", "<name>u\u0308</name>".encode())
+    index = parse_index([both])  # what is written against the rules is found as it is written
+    assert index.find("a/b/u\u0308") is not None
+    assert index.find("a/b/\xfc") is None
+
+
+def test_what_else_may_stand_in_a_document() -> None:
+    assert len(parse_index([b"\xef\xbb\xbf" + written()])) == 6
+    for bom, encoding in ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
+        text = written().decode().replace("UTF-8", "UTF-16")
+        assert len(parse_index([bom + text.encode(encoding)])) == 6
+    for old, new in (
+        ("<ltfsindex", "<?any instruction?><!-- any comment --><ltfsindex"),
+        ("<ltfsindex", "<ltfsindex xmlns='urn:any' xmlns:v='urn:v' v:more='x'"),
+        ("<extentinfo>", "<v:more><file/></v:more><openforwrite>true</openforwrite><extentinfo>"),
+        ("<name>one</name>", "<name><![CDATA[one]]></name>"),
+        ("<name>one</name>", "<name>&#111;n<?any thing?>e</name>"),
+        ("</ltfsindex>", "</ltfsindex>\n <?any end?>\n"),
+    ):
+        index = parse_index([changed(old, new)])
+        assert index.length(node_of(index, "a/one")) == 100
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("ltfsindex", "ltfs:ltfsindex"), ("</ltfsindex>", "</ltfsindex>\0\0"),
+        ("</ltfsindex>", "</ltfsindex><ltfsindex/>"), ("<name>one", "<name>&#0;"),
+        ("<name>one", "<name>&#xD800;"), ("<name>one", "<name>&nbsp;"),
+        ("UTF-8", "unicode_escape"), ("UTF-8", "iso2022_jp"), ("UTF-8", "cp1252"), ("UTF-8", "x" * 9000),
+        ("UTF-8", "UTF-16"), ("UTF-8", "UTF-7"), ("<?xml", " <?xml"),
+    ],
+)  # fmt: skip
+def test_what_is_no_document_of_ltfs_is_refused(old: str, new: str) -> None:
+    raw = written().decode()
+    assert old in raw
+    assert refused(raw.replace(old, new).encode()).code == "ltfs.index"
+
+
+def test_texts_that_are_too_long_cost_their_file_only() -> None:
+    for size in (5000, 65_537, 200_000):
+        raw = changed("<name>one</name>", f"<name>{'x' * size}</name>")
+        index = parse_index([raw[at : at + 999] for at in range(0, len(raw), 999)])
+        assert index.find("a/b/two") is not None
+        assert sum(bool(problem) for problem in index.columns.problem) == 1
+        raw = changed("<name>one</name>", f"<name>&#111;{'x' * size}</name>")
+        assert parse_index([raw]).find("a/o") is None
+        raw = changed("<extentinfo>", f"<symlink>{'x' * size}</symlink><extentinfo>")
+        assert parse_index([raw]).find("a/one") is not None
+
+
 def test_names_may_be_encoded() -> None:
     raw = changed("<name>one</name>", '<name percentencoded="true">o%3An%C3%A9</name>')
     assert parse_index([raw]).find("a/o:n\xe9") is not None
@@ -114,7 +171,9 @@ def test_names_that_are_none_hide_their_file_only(name: str) -> None:
         index.extents(bad)
 
 
-@pytest.mark.parametrize("name", ["%00", "x%2Fy", "%FF%FE"])
+@pytest.mark.parametrize(
+    "name", ["%00", "x%2Fy", "%FF%FE", "%2e%2E", "%ED%A0%80", "%C0%AF", "a%2f"]
+)
 def test_encoded_names_that_are_none_hide_their_file_only(name: str) -> None:
     raw = changed("<name>one</name>", f'<name percentencoded="true">{name}</name>')
     index = parse_index([raw])

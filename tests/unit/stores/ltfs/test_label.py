@@ -2,7 +2,7 @@
 
 import pytest
 
-from rehydrate.errors import CorruptMetadataError, LimitError
+from rehydrate.errors import CorruptMetadataError, LimitError, UnsupportedFormatError
 from rehydrate.stores.ltfs.label import LARGEST_LABEL, parse_label, parse_vol1
 from tests.ltfs_volume import VolumeWriter
 
@@ -25,6 +25,8 @@ def test_a_label_is_read() -> None:
         ("<volumeuuid>0", "<volumeuuid>g"), ("<blocksize>4096</blocksize>", ""),
         ("<creator>", "<creator></creator><creator>"), ("ltfslabel", "label"), ("</ltfslabel>", ""),
         ("<creator>", "<creator>" + "<x>" * 20), ("UTF-8", "EBCDIC-NO"),
+        ("UTF-8", "cp037"), (' version="2.4.0"', ""), ('"2.4.0"', '"2"'), ('"2.4.0"', '"2.x"'),
+        ('"2.4.0"', '"9999999999.0"'),
     ],
 )  # fmt: skip
 def test_contradictions_are_refused(old: str, new: str) -> None:
@@ -33,6 +35,20 @@ def test_contradictions_are_refused(old: str, new: str) -> None:
     with pytest.raises(CorruptMetadataError) as caught:
         parse_label(raw.replace(old, new).encode())
     assert caught.value.code == "ltfs.label"
+
+
+@pytest.mark.parametrize("version", ["1.0.0", "2.0", "2.2.0", "2.5.9"])
+def test_labels_of_known_formats_are_read(version: str) -> None:
+    """A label keeps the version of the day on which the volume was formatted."""
+    raw = VolumeWriter().label("a").replace(b"2.4.0", version.encode())
+    assert parse_label(raw).block_size == 4096
+
+
+@pytest.mark.parametrize("version", ["2.6.0", "3.0"])
+def test_labels_of_newer_formats_are_refused_by_name(version: str) -> None:
+    with pytest.raises(UnsupportedFormatError, match=version) as caught:
+        parse_label(VolumeWriter().label("a").replace(b"2.4.0", version.encode()))
+    assert caught.value.code == "ltfs.version"
 
 
 def test_a_label_of_a_megabyte_is_none() -> None:

@@ -164,6 +164,22 @@ def test_back_pointers_in_a_circle_are_refused() -> None:
     assert caught.value.code == "ltfs.pointer"
 
 
+def test_back_pointers_in_a_circle_over_both_partitions_are_refused() -> None:
+    """Only the copy on the index partition may name one of its own generation."""
+    made = VolumeWriter(generation=5)
+    made.previous = ("a", 5)
+    made.write_index("b")
+    made.previous = ("b", 5)
+    made.write_index("a")
+    drive = CountingDrive(made.partitions)
+    labels = read_labels(drive)
+    found = older_indexes(drive, labels, newest_index(drive, labels))
+    assert next(found).head.location == ("b", 5)
+    with pytest.raises(CorruptMetadataError) as caught:
+        next(found)
+    assert caught.value.code == "ltfs.pointer"
+
+
 def test_a_drive_without_data_is_told() -> None:
     with pytest.raises(StoreReadError):
         read_labels(CountingDrive([[], []]))
