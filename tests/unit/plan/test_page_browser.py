@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import numpy as np
 import pytest
 
+from rehydrate.plan.estimates import together
 from rehydrate.plan.page import PagePart, plan_page
 from tests.unit.plan.browser import Tab, browsing, find_chromium
 from tests.unit.plan.pages import estimates_for, names_for, plan_of, random_table, tape_order
@@ -171,6 +173,44 @@ def test_the_way_can_be_hidden(tab: Tab) -> None:
     tab.value("document.querySelector('.tools input').focus()")
     tab.press(" ")
     assert tab.value(shown) == "none"
+
+
+@pytest.mark.parametrize("width", [1300, 400])
+def test_several_plans_are_on_one_page(browser: Tab, tmp_path: Path, width: int) -> None:
+    parts = []
+    for number, heading in enumerate(("Store one", "Store two")):
+        plan, sketch = plan_of(random_table(files=4, chunks=200, containers=3), names_for(4))
+        estimates = attrs.evolve(estimates_for(plan), begin_seconds=number * 700.0)
+        parts.append(PagePart(plan=plan, sketch=sketch, estimates=estimates, heading=heading))
+    told = [(part.heading, part.estimates) for part in parts if part.estimates is not None]
+    path = tmp_path / "plan.html"
+    path.write_text(plan_page(parts, whole=together(told)), encoding="utf-8")
+    browser.size(width, 900, 0.25)
+    browser.open(path)
+    assert browser.value("document.querySelectorAll('table.media').length") == 1
+    # Columns of numbers stand below their heads, and no text leaves its tile.
+    ragged = (
+        "(() => { const t = document.querySelector('table.media');"
+        " return [...t.tHead.rows[0].cells].filter((h, n) => getComputedStyle(h).textAlign !=="
+        " getComputedStyle(t.tBodies[0].rows[0].cells[n]).textAlign).length; })()"
+    )
+    assert browser.value(ragged) == 0
+    wide = "[...document.querySelectorAll('.tiles div')].filter(d => d.scrollWidth > d.clientWidth)"
+    assert browser.value(f"{wide}.length") == 0
+    # Numbers above bars do not run into each other.
+    ticks = (
+        "[...document.querySelectorAll('.head .ticks')].every(t => { const r ="
+        " [...t.children].map(c => c.getBoundingClientRect()).filter(b => b.width);"
+        " return r.every((b, n) => !n || r[n - 1].right <= b.left + 0.5); })"
+    )
+    assert browser.value(ticks)
+    assert browser.value("document.documentElement.scrollWidth") <= width
+    assert browser.complaints == []
+    # The second plan has its own charts.
+    browser.value("document.querySelectorAll('.part')[1].querySelector('[role=listbox]').focus()")
+    browser.press("ArrowDown")
+    told_of = "document.querySelectorAll('.details')[1].innerText"
+    assert "needed" in browser.value(told_of)
 
 
 @pytest.mark.parametrize("width", [1300, 800, 400])

@@ -68,6 +68,16 @@ def test_what_is_not_known_is_left_out() -> None:
     assert (lost.media, lost.total_seconds, lost.at_least) == ((), None, False)
 
 
+def test_a_head_beyond_the_tape_is_drawn_at_the_load_point() -> None:
+    segments = Segments([1], [0], [0], [5])
+    outside = Tape(model=KNOWN.model, geometry=GEOMETRY, at=(0, 10_000 * WRAP))
+    ordering = order_segments(segments, {1: KNOWN})
+    (tape,) = estimate_tapes(
+        segments, ordering, schedule(ordering, {1: KNOWN}), tapes={1: outside}, names={}
+    ).tapes
+    assert (tape.at_wrap, tape.at_m) == (0, 0.0)
+
+
 def test_segments_beyond_the_tape_are_not_drawn() -> None:
     found = estimated([(1, 0, 5), (1, 10_000 * WRAP, 50)], {1: KNOWN})
     assert found.tapes == ()

@@ -87,6 +87,10 @@ def test_a_round_begins_with_what_the_one_before_left_in_the_drive() -> None:
     # The head is where it is wanted: no way from the load point.
     cold = order_round(planned((1, 0, 10), (2, 0, 10)), at, Drives(holds=(0,), leave_s=(0,)), None)
     assert first.done_s - first.ready_s < 10 < cold.mounts[0].done_s - cold.mounts[0].ready_s
+    drawn, _ = data.estimates(planned((1, 0, 10), (2, 0, 10))).tapes
+    way = drawn.passes[0].begin_m - drawn.at_m
+    assert drawn.at_wrap == drawn.passes[0].wrap > 0
+    assert abs(way) < 0.001 < drawn.at_m
     assert second.volume == 1
     assert second.ready_s - second.wanted_s > 0
     # What was read must go back before another volume comes.
