@@ -12,7 +12,7 @@ from rehydrate.cli.sizes import counted, duration, size
 from rehydrate.cli.sources import RemoteOptions, is_url
 from rehydrate.engine.planning import SketchedPlan
 from rehydrate.errors import RequestError
-from rehydrate.plan.estimates import DATA, PlanEstimates, PlannedMedium, seconds_at
+from rehydrate.plan.estimates import DATA, PlanEstimates, PlannedMedium, seconds_at, short_stores
 from rehydrate.values import MAX_OFFSET
 
 __all__ = ["forecast_of", "say_estimates", "say_first_files"]
@@ -78,10 +78,13 @@ def say_estimates(estimates: PlanEstimates) -> None:
         ]
         _say_table(orders, " rr")
     least = "at least " if estimates.at_least else ""
+    drives = max((medium.drive or 0 for medium in estimates.media), default=0)
+    sums = f", sum of {drives} drives" if drives > 1 else ""
     times = {
-        "until media are ready": estimates.ready_seconds,
-        "positioning": estimates.locate_seconds,
-        "reading": estimates.read_seconds,
+        f"until media are ready{sums}": estimates.ready_seconds,
+        f"positioning{sums}": estimates.locate_seconds,
+        f"reading{sums}": estimates.read_seconds,
+        f"rewinding and unloading{sums}": estimates.rewind_seconds,
         "all stream maps are read after": estimates.data_seconds,
         "everything is read after": estimates.total_seconds,
     }
@@ -130,19 +133,25 @@ def say_first_files(found: SketchedPlan, ready: int | None) -> None:
 
 def _media_rows(media: Sequence[PlannedMedium]) -> tuple[list[list[str]], str]:
     """Return media as rows of a table, and which columns are numbers; without empty columns."""
+
+    def words(medium: PlannedMedium) -> tuple[str, str]:
+        # Where stores are listed together, each was told before how it is read.
+        return medium.note, "" if medium.store else medium.order
+
     columns: list[tuple[str, str, list[str]]] = [
         ("medium", " ", [shown(medium.name) for medium in media]),
         ("kind", " ", [shown(medium.kind) for medium in media]),
-        ("store", " ", [medium.store for medium in media]),
+        ("store", " ", short_stores(media)),
         ("for", " ", [medium.phase for medium in media]),
         ("drive", "r", ["" if medium.drive is None else str(medium.drive) for medium in media]),
         ("containers", "r", [f"{medium.containers:,}" for medium in media]),
         ("to read", "r", [size(medium.bytes_to_read) for medium in media]),
-        ("wanted after", "r", [_time(medium.wanted_seconds) for medium in media]),
+        ("wanted", "r", [_wanted(medium) for medium in media]),
         ("until ready", "r", [_ready(medium) for medium in media]),
         ("locate", "r", [_time(medium.locate_seconds) for medium in media]),
         ("read", "r", [_time(medium.read_seconds) for medium in media]),
-        ("", " ", [shown(medium.note) for medium in media]),
+        ("rewind", "r", [_time(medium.rewind_seconds or None) for medium in media]),
+        ("", " ", [shown("; ".join(filter(None, words(medium)))) for medium in media]),
     ]
     empty = [{""}, {"-"}, {DATA}]
     kept = [column for column in columns if set(column[2]) not in empty]
@@ -154,6 +163,12 @@ def _media_rows(media: Sequence[PlannedMedium]) -> tuple[list[list[str]], str]:
 def _say_table(rows: list[list[str]], right: str) -> None:
     for line in table(rows, right=right):
         say(line.rstrip())
+
+
+def _wanted(medium: PlannedMedium) -> str:
+    if medium.wanted_seconds is None:
+        return "-"
+    return f"after {duration(medium.wanted_seconds)}" if medium.wanted_seconds else "at once"
 
 
 def _ready(medium: PlannedMedium) -> str:
