@@ -130,7 +130,7 @@ def _with_changes(
         drive: The drive with the volume.
         labels: Its labels.
         newest: The index of changes.
-        found: Indexes that have been read already; complete ones of them are used.
+        found: Indexes that have been read already, which need not be read again.
     """
     chain, entries = [newest], 0
     while chain[-1].head.incremental:
@@ -140,7 +140,10 @@ def _with_changes(
             raise LimitError(f"{entries} entries of changes in LTFS indexes", code="ltfs.limit")
         place = before(head)
         known = [index for index in found if stands_at(index.head, place)]
-        chain.append(known[0] if known else _one_before(drive, labels, head))
+        older = known[0] if known else _one_before(drive, labels, head)
+        if older.head.generation >= head.generation:  # as in a circle over both partitions
+            raise incomplete(head, f"the one before it is generation {older.head.generation}")
+        chain.append(older)
     base, *changes = reversed(chain)
     for index in found:
         if base.head.generation < index.head.generation and not index.head.incremental:

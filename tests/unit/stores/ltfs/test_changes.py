@@ -336,6 +336,17 @@ def test_a_chain_with_a_gap_is_refused(number: int, old: bytes, new: bytes, text
     assert text in broken(damage(chain(), number, old, new))
 
 
+def test_a_circle_over_both_partitions_is_refused() -> None:
+    made = chain()
+    made.generation, made.previous, made.changes = 9, ("a", 8), None
+    made.write_index("b", root=CHANGES, contents="")
+    made.previous = ("b", 17)
+    made.write_index("a", root=CHANGES, contents="")
+    with pytest.raises(UnsupportedFormatError, match="the one before it is generation 9") as caught:
+        newest(made)
+    assert caught.value.code == "ltfs.incremental"
+
+
 def test_the_copy_of_the_complete_index_does_as_well() -> None:
     made = damage(chain(), 0, b"</directory>", b"x")
     assert newest(made).find("three") is not None
@@ -407,8 +418,9 @@ def test_saved_copies_of_changes() -> None:
         with pytest.raises(UnsupportedFormatError, match="it needs the one at") as caught:
             saved(made, base, missing)
         assert caught.value.code == "ltfs.incremental"
-    with pytest.raises(UnsupportedFormatError, match="generation 2"):
-        saved(made, base, [later[0], later[0]])
+    again = later[1].replace(b"<generationnumber>3", b"<generationnumber>2")
+    with pytest.raises(UnsupportedFormatError, match="the one before it is generation 2"):
+        saved(made, base, [later[0], again])
     made.generation = 7
     with pytest.raises(UnsupportedFormatError, match="complete itself"):
         saved(made, base, [made.index(("b", 20))])
@@ -451,6 +463,15 @@ def test_columns_without_numbers_are_merged_by_name() -> None:
     ]
     index = apply_changes(Index(bare[0].head, bare[0].columns), bare[1:])
     assert sorted(index_paths(index)) == ["d/x", "d/y", "one", "z"]
+
+
+def test_numbers_that_become_known_stay_known() -> None:
+    made = based(uids=False)
+    made.write_changes(folder("d", file("x", 3), 2))
+    index = newest(made)
+    assert {index.path(node): int(index.columns.uid[node]) for node in range(len(index))} == {
+        "": 0, "d": 2, "d/x": 3, "d/y": 0, "d/e": 0, "z": 0,
+    }  # fmt: skip
 
 
 def test_entities_and_depth_in_changes_are_refused() -> None:

@@ -1,7 +1,9 @@
 """The index parser: what it takes, and what it refuses; one bad file does not cost the others."""
 
+import random
 import re
 import uuid
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -96,6 +98,23 @@ def test_folders_and_links_are_no_files() -> None:
     assert len(links) == 1
     with pytest.raises(CorruptMetadataError, match="no regular file"):
         index.extents(links[0])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_elements_may_stand_in_any_order(seed: int) -> None:
+    """They differ between writers and versions."""
+    lot = random.Random(seed)
+    root = ET.fromstring(written())
+    for element in list(root.iter()):
+        inside = list(element)
+        lot.shuffle(inside)
+        element[:] = inside
+    one, other = parse_index([written()]), parse_index([ET.tostring(root)])
+    assert one.head == other.head
+    assert all(one.find(other.path(node)) is not None for node in range(len(other)))
+    for path in ("three & <four>", "a/one", "a/b/two"):
+        found = [index.extents(node_of(index, path)) for index in (one, other)]
+        assert found[0] == found[1]
 
 
 def test_a_composed_name_is_found_by_its_other_form() -> None:
