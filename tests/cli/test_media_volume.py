@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from uuid import UUID
 import attrs
 import pytest
 
+from rehydrate.engine.calls import StoreCalls
+from rehydrate.values import ContainerExtent, StorePath
 from tests.cli.stage import called
 from tests.windows_store.store import WindowsStore
 from tests.windows_store.volume import Entry, folder_copy
@@ -207,3 +210,27 @@ def test_several_drives_are_busy_together(made: Stage, tmp_path: Path) -> None:
     assert seconds[-1] == pytest.approx(total)
     one = plan(made, media(tmp_path / "one.json", slices), "f0", "f1", "f2", "f3")
     assert total < one["plans"][0]["estimates"]["total_seconds"]
+
+
+def test_a_restore_asks_in_the_order_of_the_plans(
+    made: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    order = StoreCalls.order
+
+    def noted(
+        calls: StoreCalls, containers: Sequence[StorePath], most: int
+    ) -> list[ContainerExtent] | None:
+        asked.extend(containers)
+        return order(calls, containers, most)
+
+    monkeypatch.setattr(StoreCalls, "order", noted)
+    assert called("restore", made.copy, "-o", tmp_path / "out").code == 0
+    found = plan(made, media(tmp_path / "m.json", spread(made)))
+    kinds = {"maps": made.maps, "data": made.data}
+    told = [
+        kinds[each["phase"]][UUID(each["store"])]
+        for each in found["estimates"]["media"]
+        if each["name"] != NAMES[2]
+    ]
+    assert asked[: len(told)] == told
