@@ -144,7 +144,8 @@ class ReadAhead(Wrapper):
         shown = tuple(reads)
         super().preview_container_read(path, shown)
         with self._lock:
-            self._waiting.extend((path, read.offset, read.length) for read in shown)
+            places = ((path, read.offset, read.length) for read in shown)
+            self._waiting.extend(dict.fromkeys(places))  # one that is shown twice is begun once
             self._begin()
 
     def read_backup_file(self, path: StorePath, offset: int, size: int, /) -> ReadableBuffer:

@@ -218,3 +218,15 @@ def test_restore_through_read_ahead(tmp_path: Path) -> None:
         assert ahead.counters.hits > 9
     for name, content in world.expected.items():
         assert (tmp_path / name).read_bytes() == content
+
+
+def test_a_read_that_is_shown_twice_takes_its_room_once() -> None:
+    store = SlowStore()
+    with ReadAhead(store, budget=40) as ahead:
+        for _ in range(4):  # what is left behind would fill the budget
+            ahead.preview_container_read(PATH, [READS[0], READS[0], READS[1]])
+            for read in (READS[0], READS[0], READS[1]):
+                found = bytes(ahead.read_backup_file(PATH, read.offset, read.length))
+                assert found == DATA[read.offset :][: read.length]
+        assert (ahead.counters.hits, ahead.counters.misses) == (8, 4)
+        assert ahead.counters.most_held <= 48
