@@ -19,6 +19,8 @@ __all__ = ["forecast_of", "say_estimates", "say_first_files"]
 
 _MEDIA: Final = 40
 _FILES: Final = 20
+_LEAST: Final = 0.05
+"""Shorter times are not worth a number."""
 
 
 def forecast_of(
@@ -91,7 +93,7 @@ def say_estimates(estimates: PlanEstimates) -> None:
     facts = [
         [name, f"{least}{duration(seconds)}"]
         for name, seconds in times.items()
-        if seconds is not None
+        if seconds is not None and seconds >= _LEAST
     ]
     if estimates.price is not None:
         facts.append(["price", str(estimates.price)])
@@ -176,4 +178,6 @@ def _ready(medium: PlannedMedium) -> str:
 
 
 def _time(seconds: float | None) -> str:
-    return "-" if seconds is None else duration(seconds)
+    if seconds is None:
+        return "-"
+    return "< 0.1 s" if 0 < seconds < _LEAST else duration(seconds)
