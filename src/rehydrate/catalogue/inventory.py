@@ -35,6 +35,7 @@ from rehydrate.values import StoreId, StorePath
 __all__ = ["Container", "Inventory", "read_records", "take_inventory"]
 
 _BATCH: Final = 4 << 20
+_ARCHIVED: Final = "object.archived"
 _Key = tuple[str, int, int]
 
 
@@ -164,6 +165,8 @@ def _look(
             return
         _take_records(store, header, size, known, found)
     except (RestoreError, OSError) as error:
+        if isinstance(error, StoreError) and error.code.startswith(_ARCHIVED):
+            raise  # it cannot be read now, which is no damage
         # What no manifest knows was created by a run that did not live to use it.
         if known is None and isinstance(error, FormatError):
             found.notices.append(f"{path} was begun and never used: {error}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import attrs
+import numpy as np
 
 from rehydrate.catalogue.native import NativeCatalogue
 from rehydrate.catalogue.selection import Selection
@@ -15,8 +16,11 @@ from rehydrate.cli.chosen import Chosen, Wanted, choose, unmatched_of
 from rehydrate.cli.output import shown
 from rehydrate.cli.show_entries import Entry, entries_of
 from rehydrate.cli.stores import opened_catalogue, pick_version
+from rehydrate.cli.thaw_desk import ThawDesk
 from rehydrate.engine.random_access import read_range
 from rehydrate.errors import RequestError
+from rehydrate.formats.native.container import container_path
+from rehydrate.formats.walk import STREAM
 from rehydrate.protocols import BackupStore, VersionInfo
 from rehydrate.requests import CancelToken, Recall
 from rehydrate.values import StoreId
@@ -62,11 +66,13 @@ class NativeSource:
         catalogue: The store.
         path: Its directory or URL.
         containers: What restores read from; ``None`` = what the catalogue reads from.
+        desk: Tells what a restore thaws; ``None`` = it thaws nothing.
     """
 
     catalogue: NativeCatalogue
     path: Path | str
     containers: BackupStore | None = None
+    desk: ThawDesk | None = None
     windows: bool = False
     problems: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
@@ -102,8 +108,11 @@ class NativeSource:
     def choose(
         self, wanted: Wanted, *, out: Path | None = None, cancel: CancelToken | None = None
     ) -> Chosen:
-        """Find the entries that are wanted; that takes no time worth a cancellation."""
-        del cancel
+        """Find the entries that are wanted; that takes time only where they have to be thawed."""
+        if self.desk is not None:
+            manifest = self.catalogue.manifest(self.pick_version(wanted.version))
+            places = np.unique(manifest.segments[["container", "generation"]]).tolist()
+            self.desk.thaw_first([container_path(STREAM, *place) for place in places], cancel)
         return choose(self.catalogue, wanted, out=out)
 
     def read(

@@ -2,16 +2,18 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
 import attrs
 
 from rehydrate.catalogue.native import NativeCatalogue
+from rehydrate.cli.archived import explained
 from rehydrate.cli.native_source import NativeSource
 from rehydrate.cli.sources import RemoteOptions, is_url
 from rehydrate.cli.stores import opened_catalogue, over_objects
+from rehydrate.cli.thaw_desk import ThawDesk
 from rehydrate.errors import RequestError
 from rehydrate.media.prices import PriceTable, parse_table
 from rehydrate.media.tiers import ThawOptions
@@ -22,8 +24,17 @@ from rehydrate.stores.objects.client import Access, scheme_of
 from rehydrate.stores.objects.store import ObjectStore
 from rehydrate.stores.objects.thawing import ThawingStore
 
-__all__ = ["access_of", "opened_either", "opened_objects", "table_of", "thaw_options"]
+__all__ = [
+    "USUAL_SPEED",
+    "access_of",
+    "opened_either",
+    "opened_objects",
+    "table_of",
+    "thaw_options",
+]
 
+USUAL_SPEED: Final = "standard"
+"""What is priced where nobody says how."""
 _LARGEST_TABLE: Final = 1 << 20
 _YES: Final = frozenset({"1", "true", "yes", "requester"})
 
@@ -71,8 +82,10 @@ def opened_either(
         RestoreError: There is no such store, or it cannot be read.
     """
     if is_url(place):
-        store = ObjectStore(place, access=access_of(place, endpoint, os.environ))
-        yield over_objects(store, place), place
+        access = access_of(place, endpoint, os.environ)
+        store = ObjectStore(place, access=access)
+        with _explained(store, access, RemoteOptions()):
+            yield over_objects(store, place), place
         return
     with opened_catalogue(Path(place)) as catalogue:
         yield catalogue, Path(place)
@@ -98,6 +111,7 @@ def opened_objects(url: str, options: RemoteOptions) -> Iterator[NativeSource]:
     access = access_of(url, options.endpoint, os.environ)
     store = ObjectStore(url, access=access)
     containers: BackupStore = store
+    desk: ThawDesk | None = None
     if options.thaw is None and not options.pricing:
         _refuse_limits(options)
     if options.thaw is not None and not options.pricing:
@@ -106,11 +120,30 @@ def opened_objects(url: str, options: RemoteOptions) -> Iterator[NativeSource]:
         table = table_of(options)
         if options.thaw not in {offer.speed for offer in table.offers}:
             raise _no_speed(options.thaw, table)
+        desk = ThawDesk(options.job, table, options.max_cost)
         choice = ThawChoice(
-            speed=options.thaw, job=options.job, options=thaw_options(options), table=table
+            speed=options.thaw,
+            job=options.job,
+            options=thaw_options(options),
+            table=table,
+            approve=desk.approve,
         )
-        containers = ThawingStore(store, archive_of(url, access), choice=choice)
-    yield NativeSource(over_objects(store, url), url, containers)
+        containers = thawing = ThawingStore(store, archive_of(url, access), choice=choice)
+        desk.watch(thawing)
+    with _explained(store, access, options):
+        yield NativeSource(over_objects(store, url), url, containers, desk)
+
+
+def _explained(
+    store: ObjectStore, access: Access, options: RemoteOptions
+) -> AbstractContextManager[None]:
+    return explained(
+        store,
+        access,
+        speed=options.thaw or USUAL_SPEED,
+        table=table_of(options),
+        options=attrs.evolve(thaw_options(options), max_cost=None),
+    )
 
 
 def _refuse_limits(options: RemoteOptions) -> None:

@@ -22,7 +22,8 @@ from rehydrate.cli.progress import progress_bar
 from rehydrate.cli.records import counters_record, result_record
 from rehydrate.cli.sizes import counted, duration, size
 from rehydrate.cli.sources import Selected, Source, tell_problems
-from rehydrate.cli.watchers import RestoreWatcher
+from rehydrate.cli.thaw_desk import ThawDesk
+from rehydrate.cli.watchers import watcher_of
 from rehydrate.engine.restore import restore_files
 from rehydrate.errors import RequestError
 from rehydrate.plan.read_plan import ReadPlan
@@ -119,17 +120,8 @@ def restore_wanted(
         chosen = source.choose(wanted, out=out, cancel=token)
         unmatched = tell_unmatched(chosen)
         requests = _requests(source, chosen, out, metadata)
-        with TargetRoot(out) as target, progress_bar() as bar:
-            if source.windows and _clash(chosen.paths) and not tells_case_apart(out):
-                options = attrs.evolve(options, portable_names=True)
-            done = restore_files(
-                requests,
-                source.stores(chosen.version),
-                target,
-                options=attrs.evolve(options, cancel=token),
-                observer=None if bar is None else RestoreWatcher(bar),
-                plan=plan,
-            )
+        options = attrs.evolve(options, cancel=token)
+        done = _restored(source, chosen, requests, (out, options), plan=plan)
     seconds = time.monotonic() - started
     interrupted = FileStatus.CANCELLED in done.counts
     again = _command(wanted, chosen.version) if interrupted else None
@@ -146,16 +138,76 @@ def restore_wanted(
 
         tags = left_alone(done, requests)
         tell_results(done, requests, lost)
+    desk = _desk_of(source)
     if as_json:
         content = _content(done, chosen, out, seconds, code=code, again=again)
         content |= {"metadata_lost": lost, "problems": list(source.problems)}
+        content["thaw"] = None if desk is None else desk.as_record()
         rows = (result_record(result, tags.get(result.index)) for result in done.results)
         document("restore", content, rows=("results", rows))
     else:
         _say_what_was_done(done, chosen, out, seconds)
+        if desk is not None and desk.summary():
+            say(desk.summary())
     if again is not None:
         tell(f"rehydrate: interrupted; to go on: {shown(again)}")
     return code
+
+
+def _restored(
+    source: Source,
+    chosen: Selected,
+    requests: list[RestoreRequest],
+    where: tuple[Path, RestoreOptions],
+    *,
+    plan: ReadPlan | None,
+) -> RestoreReport:
+    """Restore.
+
+    Raises:
+        LimitError: A thaw costs more than it may: nothing was asked for and nothing written.
+        RequestError: There is no price for it, or the plan is for something else.
+    """
+    out, options = where
+    desk, made = _desk_of(source), not out.exists()
+    if desk is not None:
+        _check_store(plan, source, chosen.version)
+        plan = None
+    with TargetRoot(out) as target, progress_bar() as bar:
+        if source.windows and _clash(chosen.paths) and not tells_case_apart(out):
+            options = attrs.evolve(options, portable_names=True)
+        done = restore_files(
+            requests,
+            source.stores(chosen.version),
+            target,
+            options=options,
+            observer=watcher_of(bar, desk),
+            plan=plan,
+        )
+    refusal = None if desk is None else desk.refusal
+    if refusal is not None:
+        if made:
+            with suppress(OSError):
+                out.rmdir()
+        raise refusal
+    return done
+
+
+def _desk_of(source: Source) -> ThawDesk | None:
+    """Return who tells of thaws, where there may be any."""
+    from rehydrate.cli.native_source import NativeSource
+
+    return source.desk if isinstance(source, NativeSource) else None
+
+
+def _check_store(plan: ReadPlan | None, source: Source, version: int) -> None:
+    """Check a plan whose order is not taken: what is thawed, and when, decides the order.
+
+    Raises:
+        RequestError: The plan was made for another store.
+    """
+    if plan is not None and plan.store not in source.stores(version):
+        raise RequestError("the plan was made for another store: plan again", code="plan.mismatch")
 
 
 def _requests(

@@ -3,11 +3,10 @@
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Final
 
 import attrs
 
-from rehydrate.cli.remote import access_of, table_of, thaw_options
+from rehydrate.cli.remote import USUAL_SPEED, access_of, table_of, thaw_options
 from rehydrate.cli.sizes import counted, size
 from rehydrate.cli.sources import RemoteOptions
 from rehydrate.engine.planning import SketchedPlan
@@ -24,8 +23,6 @@ from rehydrate.stores.objects.thawing import ThawingStore
 from rehydrate.values import StoreId
 
 __all__ = ["ThawForecast", "thaw_forecast"]
-
-_USUAL: Final = "standard"
 
 
 def thaw_forecast(url: str, options: RemoteOptions) -> "ThawForecast | None":
@@ -119,7 +116,7 @@ class ThawForecast:
         """
         if self._store is None:
             return None
-        table, speed = table_of(self._options), self._options.thaw or _USUAL
+        table, speed = table_of(self._options), self._options.thaw or USUAL_SPEED
         containers = found.plan.round("data").by_container()
         media = self._media(containers, table, speed)
         quote = self._store.quote(

@@ -73,13 +73,18 @@ class ThawingStore:
 
     @property
     def for_plans(self) -> "ThawingStore":
-        """The same store as plans call it: it knows what this one knows, and thaws nothing."""
+        """The same store as plans call it: it thaws nothing."""
         return ThawingStore(self._store, self._archive, clock=self._clock, survey=self._survey)
 
     @property
     def asked_about(self) -> tuple[StorePath, ...]:
         """The containers of the round that was ordered last which could not be read then."""
         return self._round
+
+    @property
+    def spent(self) -> int:
+        """What the job asked for, millionths, by the price table."""
+        return 0 if self._waves is None else self._waves.spent(())
 
     def outlook(self) -> Outlook | None:
         """Tell how far the thaw of the round is that was ordered last; None if nothing thaws."""
@@ -161,13 +166,11 @@ class ThawingStore:
             stages = [self._survey.stage(path) for path in containers]
             order = sorted(range(len(containers)), key=lambda index: (_RANK[stages[index]], index))
             self._order = tuple(containers[index] for index in order)
-            self._round = tuple(path for path in self._order if self._frozen_or_thawing(path))
+            cold = [path for path in self._order if self._survey.stage(path) is not Stage.READABLE]
+            self._round = tuple(cold)
         if self._choice is not None and self._choice.approve is not None:
             self._choice.approve(containers, self._price(self._choice))
         return [ContainerExtent(index=index) for index in order]
-
-    def _frozen_or_thawing(self, path: StorePath) -> bool:
-        return self._survey.stage(path) is not Stage.READABLE
 
     def _price(self, choice: ThawChoice) -> ThawQuote | LimitError | RequestError:
         """Price the round, without a limit: whoever approves it wants both numbers."""
