@@ -27,6 +27,7 @@ __all__ = ["READ_THROUGH", "LtfsVolume", "TapeExtent"]
 READ_THROUGH: Final = 1 << 30
 """Gap that is read through instead of located over; the break-even is 2 to 3 GB on LTO-8 and 9."""
 _MOST_BLOCKS: Final = 1 << 48
+_FIRST_BLOCK: Final = 4  # behind VOL1 label, filemark, LTFS label and filemark
 
 
 @attrs.frozen(order=True)
@@ -225,7 +226,8 @@ class LtfsVolume:
             letter, block = found.partition[at], found.block[at]
             blocks = -(-(found.skip[at] + found.count[at]) // size)
             end = self.written.get(letter, _MOST_BLOCKS)
-            if letter not in self.numbers or found.skip[at] >= size or block + blocks > end:
+            inside = _FIRST_BLOCK <= block <= end - blocks
+            if letter not in self.numbers or found.skip[at] >= size or not inside:
                 raise CorruptMetadataError(
                     f"an extent of {path!r} lies outside the volume {self.name}: "
                     f"{letter}:{block}, {blocks} blocks",
