@@ -14,7 +14,7 @@ from rehydrate.engine.planning import SketchedPlan
 from rehydrate.errors import RequestError
 from rehydrate.media.media_file import MediaFile, Piece, parse_media
 from rehydrate.media.segments import UNKNOWN
-from rehydrate.plan.estimates import PlanEstimates, after_each_other, mount_notes
+from rehydrate.plan.estimates import PlanEstimates, after_each_other, few_names, mount_notes
 from rehydrate.plan.read_plan import ReadPlan
 from rehydrate.plan.tape_rounds import Drives, PieceKey, TapeRound, order_round
 from rehydrate.protocols import BackupStore
@@ -196,9 +196,11 @@ class MediaForecast:
         self, found: SketchedPlan, rounds: Sequence[TapeRound], at_hand: Collection[int]
     ) -> Iterator[str]:
         away = {
-            mine.kind: ", ".join(
-                self._names.get(number, "a volume not known")
-                for number in sorted(set(mine.segments.volume.tolist()) - set(at_hand))
+            mine.kind: few_names(
+                [
+                    self._names.get(number, "a volume not known")
+                    for number in sorted(set(mine.segments.volume.tolist()) - set(at_hand))
+                ]
             )
             for mine in rounds
         }

@@ -28,6 +28,7 @@ __all__ = [
     "TapeDrawing",
     "TapePass",
     "after_each_other",
+    "few_names",
     "mount_notes",
     "seconds_at",
     "short_stores",
@@ -335,6 +336,16 @@ def short_stores(media: Sequence[PlannedMedium]) -> list[str]:
     return [medium.store[:_SHORT] if short else medium.store for medium in media]
 
 
+def few_names(names: Sequence[str]) -> str:
+    """Return names with commas between, and how many more there are.
+
+    Args:
+        names: The names.
+    """
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
+
 def mount_notes(media: Sequence[PlannedMedium], asked: int | None = None) -> tuple[str, ...]:
     """Return what there is to say about mounts; nothing where nothing is mounted.
 
@@ -354,8 +365,7 @@ def mount_notes(media: Sequence[PlannedMedium], asked: int | None = None) -> tup
     notes = [text if asked is None else f"{text} ({asked:,} as asked)"]
     again = [name for name, times in stays.items() if times > 1]
     if again:
-        more = f" and {len(again) - _NAMED:,} more" if len(again) > _NAMED else ""
-        notes.append(f"mounted more than once: {', '.join(again[:_NAMED])}{more}")
+        notes.append(f"mounted more than once: {few_names(again)}")
     return tuple(notes)
 
 

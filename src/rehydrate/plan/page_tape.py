@@ -29,9 +29,9 @@ LEAST: Final = 0.1
 """Shortest time that is told."""
 MOST_TAPES: Final = 60
 """Tapes that are drawn."""
-ALL_PASSES: Final = 12_000
+ALL_PASSES: Final = 8000
 """Passes of all tapes together that are drawn and told."""
-MOST_MEDIA: Final = 2000
+MOST_MEDIA: Final = 1000
 """Media that are listed."""
 
 
