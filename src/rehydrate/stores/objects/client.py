@@ -30,6 +30,7 @@ _SCHEMES: Final = {
 _AZURE_HOSTS: Final = (".core.windows.net", ".fabric.microsoft.com")
 _S3_HOSTS: Final = (".amazonaws.com", ".r2.cloudflarestorage.com")
 _BEHIND_END: Final = "StartTooLarge"
+_WEAK: Final = "W/"
 _PACKAGE: Final = "object stores need the package obstore: pip install 'rehydrate[object]'"
 _SDK: Final = "profiles of the AWS SDK need the package boto3: pip install boto3"
 
@@ -244,7 +245,7 @@ class ObstoreClient:
         options: dict[str, object] = {"range": (offset, offset + size)}
         if version is not None:
             options["version"] = version
-        if tag:
+        if tag and not tag.startswith(_WEAK):  # a weak one matches never (RFC 9110, 13.1.1)
             options["if_match"] = tag
 
         def call() -> Fetched:

@@ -119,6 +119,22 @@ def test_object_replaced_since_its_first_read_is_refused(bucket: Bucket) -> None
     assert (refusal(store).code, refusal(store).retryable) == ("object.changed", False)
 
 
+def test_weak_tags_are_compared_here_and_not_by_the_service(
+    bucket: Bucket, proxy: FaultProxy
+) -> None:
+    def weaken(_method: str, _path: str, headers: dict[str, str]) -> None:
+        headers["Etag"] = "W/" + headers.get("Etag", '"none"')
+
+    proxy.alter = weaken
+    bucket.put(HERE, DATA)
+    store = opened(bucket, proxy.url)
+    for offset in (0, 10):
+        assert bytes(store.read_backup_file(HERE, offset, 10)) == DATA[offset : offset + 10]
+    assert not any("if-match" in headers for headers in proxy.sent)
+    bucket.put(HERE, DATA[::-1])
+    assert refusal(store).code == "object.changed"
+
+
 def test_archived_object_says_so(bucket: Bucket) -> None:
     bucket.put(HERE, DATA, kind="GLACIER")
     error = refusal(opened(bucket))
