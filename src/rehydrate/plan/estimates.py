@@ -238,6 +238,7 @@ class PlanEstimates:
 
     def as_record(self) -> Record:
         """Return everything but the drawings, for JSON; what is not known is ``None``."""
+        volumes = all(medium.mounted is not None for medium in self.media)
         return {
             "media": [attrs.asdict(medium) for medium in self.media],
             "orders": [attrs.asdict(order) for order in self.orders],
@@ -249,8 +250,8 @@ class PlanEstimates:
             "begin_seconds": self.begin_seconds,
             "data_seconds": self.data_seconds,
             "at_least": self.at_least,
-            "volumes": len({medium.name for medium in self.media if medium.mounted is not None}),
-            "mounts": sum(medium.mounted is True for medium in self.media),
+            "volumes": len({medium.name for medium in self.media}) if volumes else None,
+            "mounts": sum(medium.mounted is True for medium in self.media) if volumes else None,
             "price": None if self.price is None else attrs.asdict(self.price),
             "notes": list(self.notes),
         }

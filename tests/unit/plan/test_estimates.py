@@ -70,6 +70,8 @@ def test_estimates_are_json() -> None:
     assert found["orders"][0]["taken"] is True
     assert found["price"] == {"micros": 5, "currency": "EUR"}
     assert found["total_seconds"] is None
+    # Media that are not mounted are not counted as volumes.
+    assert found["volumes"] is found["mounts"] is None
     assert json.loads(json.dumps(PlanEstimates().as_record()))["price"] is None
 
 
