@@ -160,4 +160,6 @@ class StDrive:
         try:
             self._ioctl(self._fd, MTIOCTOP, bytearray(_OPERATION.pack(operation, count)))
         except OSError as error:
-            raise read_failed(f"the drive cannot {what}: {error.strerror}") from error
+            unset = operation == MTSETPART and error.errno == errno.EINVAL
+            hint = "; the driver must be set to partitions first (prepare)" if unset else ""
+            raise read_failed(f"the drive cannot {what}: {error.strerror}{hint}") from error

@@ -134,6 +134,19 @@ def test_records_that_are_too_long_are_refused(tmp_path: Path) -> None:
         drive.read_record()
 
 
+def test_a_driver_that_was_not_told_of_partitions_says_what_to_do(tmp_path: Path) -> None:
+    def refuse(fd: int, request: int, buffer: bytearray, /) -> int:
+        if struct.unpack("@hi", buffer)[0] == linux_st.MTSETPART:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return 0
+
+    (tmp_path / "nst").touch()
+    drive = StDrive(str(tmp_path / "nst"), ioctl=refuse)
+    with pytest.raises(StoreReadError, match="set to partitions first"):
+        drive.locate(1, 0)
+    drive.close()
+
+
 def test_the_driver_is_told_of_partitions_if_asked(tmp_path: Path) -> None:
     (tmp_path / "nst").touch()
     driver = FakeDriver(CountingDrive([]))
