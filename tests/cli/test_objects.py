@@ -236,3 +236,29 @@ def test_amounts_are_exact(text: str, micros: int) -> None:
 def test_what_is_no_amount_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no amount"):
         parse_amount(text)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["restore", "STORE", "-o", "s3://bucket/out"],
+        ["restore", "STORE", "-o", "out", "--thaw-job", "s3://bucket/job"],
+        ["plan", "STORE", "--html", "file:///page.html"],
+        ["plan", "STORE", "--save", "gs://bucket/plan"],
+        ["export-stubs", "STORE", "--out", "az://box/out"],
+    ],
+    ids=" ".join,
+)
+def test_what_is_written_is_no_url(
+    words: list[str], made_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = [str(made_once / "store") if word == "STORE" else word for word in words]
+    done = called(*line)
+    assert (done.code, "is a URL: only a directory or file of this machine" in done.err) == (
+        2,
+        True,
+    )
+    assert list(tmp_path.iterdir()) == []
+    if words[0] != "export-stubs":
+        assert called(*line, "--json").document["error"]["code"] == "request.url"

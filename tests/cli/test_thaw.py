@@ -16,6 +16,8 @@ import attrs
 import pytest
 
 from rehydrate.cli import remote, thaw_desk
+from rehydrate.cli.thaw_table import say_thaws
+from rehydrate.plan.thaws import ComparedThaw
 from rehydrate.stores.objects import waves
 from rehydrate.stores.objects.archive import Archive, ObjectState, S3Archive, Stage
 from tests.cli.stage import PROGRAM, called
@@ -332,3 +334,42 @@ def test_interrupt_stops_the_wait_for_maps(
     thread.join()
     assert done.code == 130
     assert not (tmp_path / "out").exists()
+
+
+def test_plan_compares_the_ways_to_thaw(bucket: Bucket, made_once: Path) -> None:
+    found = called("plan", bucket.url, "--thaw", "bulk", "--json").document["estimates"]
+    ways = {thaw["speed"]: thaw for thaw in found["thaws"]}
+    assert list(ways) == ["expedited", "standard", "bulk"]
+    assert [thaw["taken"] for thaw in ways.values()] == [False, False, True]
+    assert {(thaw["objects"], thaw["waves"]) for thaw in ways.values()} == {(1, 1)}
+    assert ways["expedited"]["price"] > ways["standard"]["price"] > ways["bulk"]["price"]
+    assert [thaw["quick_seconds"] for thaw in ways.values()] == [60, 10800, 18000]
+    for thaw in ways.values():
+        assert thaw["price"] == thaw["requests"] + thaw["retrieval"] + thaw["kept"]
+    assert found["price"]["micros"] == ways["bulk"]["price"]
+    (medium,) = found["media"]
+    assert (medium["kind"], medium["note"]) == ("s3-glacier-flexible", "GLACIER")
+    said = called("plan", bucket.url).out
+    assert re.search(r"^expedited +0.01[0-9]+ USD +1 min 00 s +5 min 01 s", said, re.MULTILINE)
+    assert re.search(r"^standard .* taken$", said, re.MULTILINE)
+    fill(bucket, made_once)
+    assert called("plan", bucket.url, "--json").document["estimates"]["thaws"] == []
+
+
+def test_ways_that_cannot_be_taken_are_told_with_why(
+    bucket: Bucket, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    way = {"tier": "s3-glacier-flexible", "per_gigabyte": 1, "per_thousand": 1}
+    more = {"quick_s": 0, "slow_s": 60, "kept_per_gigabyte_month": 0}
+    other = {**way, **more, "tier": "other", "speed": "late"}
+    offers = [{**way, **more, "speed": "standard"}, other, {**other, "speed": "standard"}]
+    table = tmp_path / "prices"
+    table.write_text(json.dumps({"currency": "EUR", "gigabyte": 10**9, "offers": offers}))
+    found = called("plan", bucket.url, "--price-table", table, "--json").document["estimates"]
+    assert [thaw["speed"] for thaw in found["thaws"]] == ["standard"]
+    say_thaws([ComparedThaw(speed="late", objects=1, bytes=2, problem="not for other")])
+    assert capsys.readouterr().out.endswith(
+        "late      -            -          -           -      -  not for other\n"
+    )
+    say_thaws([])
+    assert capsys.readouterr().out == ""

@@ -67,13 +67,13 @@ def _directly(words: list[str]) -> int | None:
     if not words or words[0] not in COMMANDS or not {"-h", "--help"}.isdisjoint(words):
         return None
     from rehydrate.cli.direct import read
-    from rehydrate.cli.guard import guarded
+    from rehydrate.cli.guard import call
 
     function = command(words[0])
     values = read(function, words[1:])
     if values is None:
         return None
-    return guarded(lambda: function(**values), as_json=bool(values.get("as_json")))
+    return call(function, values)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import typer.core
 
 from rehydrate.cli.__main__ import VERSION
 from rehydrate.cli.declare import Argument, Option
-from rehydrate.cli.guard import guarded
+from rehydrate.cli.guard import call
 from rehydrate.cli.registry import COMMANDS, command
 
 __all__ = ["application", "run"]
@@ -72,8 +72,7 @@ def _for_typer(function: Callable[..., int]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def run(**values: object) -> None:
-        code = guarded(lambda: function(**values), as_json=bool(values.get("as_json")))
-        raise typer.Exit(code)
+        raise typer.Exit(call(function, values))
 
     parameters = [
         parameter.replace(annotation=_translated(parameter.annotation))

@@ -19,6 +19,7 @@ from rehydrate.cli.plan_output import (
 )
 from rehydrate.cli.sizes import counted, size
 from rehydrate.cli.sources import Selected, Source
+from rehydrate.cli.thaw_table import say_thaws
 from rehydrate.errors import CorruptMetadataError, RequestError
 from rehydrate.plan.read_plan import ReadPlan
 from rehydrate.requests import RestoreOptions
@@ -79,6 +80,7 @@ def show_plan(source: Source, wanted: Wanted, output: PlanOutput, *, memory: int
         say_plan(plan)
         if found.estimates is not None:
             say_estimates(found.estimates)
+            say_thaws(found.estimates.thaws)
             say_first_files(found, output.ready_bytes)
         if output.save is not None:
             say(f"saved in {shown(str(output.save))}")

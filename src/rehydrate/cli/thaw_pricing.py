@@ -1,7 +1,7 @@
 """What a plan tells of archived objects: how many there are, what thawing them takes and costs."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 import attrs
@@ -10,17 +10,18 @@ from rehydrate.cli.remote import USUAL_SPEED, access_of, table_of, thaw_options
 from rehydrate.cli.sizes import counted, size
 from rehydrate.cli.sources import RemoteOptions
 from rehydrate.engine.planning import SketchedPlan
-from rehydrate.errors import RequestError
+from rehydrate.errors import LimitError, RequestError
 from rehydrate.media.prices import PriceTable
 from rehydrate.plan.estimates import PlanEstimates, PlannedMedium, Price
 from rehydrate.plan.read_plan import PlannedContainer, ReadPlan
+from rehydrate.plan.thaws import ComparedThaw
 from rehydrate.protocols import BackupStore
 from rehydrate.stores.objects.archive import Archive, ObjectState, Stage
 from rehydrate.stores.objects.archives import REMARKS, archive_of, can_thaw
 from rehydrate.stores.objects.quote import ThawQuote
 from rehydrate.stores.objects.store import ObjectStore
 from rehydrate.stores.objects.thawing import ThawingStore
-from rehydrate.values import StoreId
+from rehydrate.values import StoreId, StorePath
 
 __all__ = ["ThawForecast", "thaw_forecast"]
 
@@ -119,17 +120,15 @@ class ThawForecast:
         table, speed = table_of(self._options), self._options.thaw or USUAL_SPEED
         containers = found.plan.round("data").by_container()
         media = self._media(containers, table, speed)
-        quote = self._store.quote(
-            [container.path for container in containers],
-            speed=speed,
-            table=table,
-            options=thaw_options(self._options),
-        )
+        paths = [container.path for container in containers]
+        options = thaw_options(self._options)
+        quote = self._store.quote(paths, speed=speed, table=table, options=options)
         notes = (*_notes(quote, self._options), *self._remarks())
         if not quote.frozen:
             return PlanEstimates(media=media, notes=notes)
         return PlanEstimates(
             media=media,
+            thaws=tuple(self._compared(self._store, paths, table, speed)),
             ready_seconds=max((medium.ready_seconds or 0.0 for medium in media), default=0.0),
             total_seconds=float(quote.seconds),
             price=Price(micros=quote.total, currency=quote.currency),
@@ -139,21 +138,22 @@ class ThawForecast:
     def _media(
         self, containers: tuple[PlannedContainer, ...], table: PriceTable, speed: str
     ) -> tuple[PlannedMedium, ...]:
-        groups: dict[tuple[str, str], list[PlannedContainer]] = {}
+        groups: dict[tuple[str, str, str], list[PlannedContainer]] = {}
         for container in containers:
             groups.setdefault(self._group(container), []).append(container)
         media = []
-        for (name, tier), members in groups.items():
+        for (name, tier, kind), members in groups.items():
             ready = None
             if name == Stage.FROZEN:
                 with suppress(RequestError):  # the quote tells
                     ready = float(table.offer(tier, speed).slow_s)
             medium = PlannedMedium(
                 name=name,
-                kind=tier,
+                kind=tier or kind,
                 containers=len(members),
                 bytes_to_read=sum(member.bytes_to_read for member in members),
                 ready_seconds=ready,
+                note=kind if tier else "",
             )
             media.append(medium)
         return tuple(media)
@@ -163,9 +163,48 @@ class ThawForecast:
         tiers = {state.tier for state in states if state.stage is Stage.FROZEN}
         return [REMARKS[tier] for tier in sorted(tiers & REMARKS.keys())]
 
-    def _group(self, container: PlannedContainer) -> tuple[str, str]:
+    def _group(self, container: PlannedContainer) -> tuple[str, str, str]:
         state = self._archive.states.get(container.path)
-        return ("unknown", "") if state is None else (state.stage.value, state.tier)
+        if state is None:
+            return "unknown", "", ""
+        return state.stage.value, state.tier, state.storage_class
+
+    def _compared(
+        self, store: ThawingStore, paths: list[StorePath], table: PriceTable, taken: str
+    ) -> Iterator[ComparedThaw]:
+        """Price each way that the table has for one of the archived objects."""
+        states = [self._archive.states[path] for path in paths if path in self._archive.states]
+        frozen = [state for state in states if state.stage is Stage.FROZEN]
+        tiers = {state.tier for state in frozen}
+        options = attrs.evolve(thaw_options(self._options), max_cost=None)
+        speeds = [offer.speed for offer in table.offers if offer.thaws and offer.tier in tiers]
+        for speed in dict.fromkeys(speeds):
+            count, total = len(frozen), sum(state.size for state in frozen)
+            try:
+                quote = store.quote(paths, speed=speed, table=table, options=options)
+            except LimitError as error:
+                yield ComparedThaw(speed=speed, objects=count, bytes=total, problem=error.message)
+                continue
+            except RequestError:
+                has = {offer.tier for offer in table.offers if offer.speed == speed}
+                problem = f"not for {', '.join(sorted(tiers - has))}"
+                yield ComparedThaw(speed=speed, objects=count, bytes=total, problem=problem)
+                continue
+            yield ComparedThaw(
+                speed=speed,
+                objects=quote.frozen,
+                bytes=quote.frozen_bytes,
+                waves=quote.waves,
+                quick_seconds=quote.quick_seconds,
+                slow_seconds=quote.slow_seconds,
+                total_seconds=quote.seconds,
+                requests=quote.requests,
+                retrieval=quote.retrieval,
+                kept=quote.kept,
+                price=quote.total,
+                currency=quote.currency,
+                taken=speed == taken,
+            )
 
 
 def _notes(quote: ThawQuote, options: RemoteOptions) -> list[str]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from rehydrate.chunks import Ints
 from rehydrate.plan.read_plan import ReadPlan
+from rehydrate.plan.thaws import ComparedThaw
 
 __all__ = [
     "DATA",
@@ -204,6 +205,7 @@ class PlanEstimates:
     Attributes:
         media: Media in the order in which they are mounted, or asked for.
         orders: Orders compared.
+        thaws: Ways to thaw compared.
         tapes: Volumes with a known geometry, in mount order.
         ready_seconds: Waiting for media: mounts, thaws.
         locate_seconds: Positioning.
@@ -223,6 +225,7 @@ class PlanEstimates:
 
     media: tuple[PlannedMedium, ...] = ()
     orders: tuple[ComparedOrder, ...] = ()
+    thaws: tuple[ComparedThaw, ...] = ()
     tapes: tuple[TapeDrawing, ...] = ()
     ready_seconds: float | None = attrs.field(default=None, validator=_maybe_time)
     locate_seconds: float | None = attrs.field(default=None, validator=_maybe_time)
@@ -242,6 +245,7 @@ class PlanEstimates:
         return {
             "media": [attrs.asdict(medium) for medium in self.media],
             "orders": [attrs.asdict(order) for order in self.orders],
+            "thaws": [attrs.asdict(thaw) for thaw in self.thaws],
             "ready_seconds": self.ready_seconds,
             "locate_seconds": self.locate_seconds,
             "read_seconds": self.read_seconds,

@@ -1,10 +1,11 @@
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from rehydrate.cli import guard
-from rehydrate.cli.guard import guarded
+from rehydrate.cli.guard import call, guarded
 from rehydrate.errors import StoreError
 
 
@@ -61,3 +62,23 @@ def test_a_reader_that_went_away_is_no_complaint(
 def test_a_fault_of_ours_is_not_hidden() -> None:
     with pytest.raises(ZeroDivisionError):
         guarded(raising(ZeroDivisionError()), as_json=False)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"out": Path("s3://bucket/x")},
+        {"html": Path("FILE:///x")},
+        {"stores": [Path("here"), Path("az://box/x")]},
+    ],
+)
+def test_url_is_no_path(values: dict[str, object], capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(lambda **_: 0, values) == 2
+    said = capsys.readouterr().err
+    assert "://" in said
+    assert "is a URL: only a directory or file of this machine can stand there" in said
+
+
+@pytest.mark.parametrize("path", ["out", "/s3:/x", "a/s3:/x", "C:/x", ".", "x:y"])
+def test_other_paths_are_none(path: str) -> None:
+    assert call(lambda **_: 0, {"out": Path(path), "source": "s3://bucket/x"}) == 0
