@@ -1,7 +1,8 @@
 """From the parts of containers to the order callback's answer, and to the list of volumes.
 
 A part of a container that lies on tape is one step; holes go with the step before them. Steps are
-ordered over all containers and volumes at once, by :mod:`rehydrate.media.ordering`.
+ordered over all containers and volumes at once, by :mod:`rehydrate.media.ordering`, and with several
+drives dealt out to these by :mod:`rehydrate.stores.ltfs.sharing`.
 """
 
 import math
@@ -14,20 +15,36 @@ import attrs
 import numpy as np
 
 from rehydrate.media.geometry import Ints
-from rehydrate.media.ordering import OrderOptions, VolumeOrder, order_segments
+from rehydrate.media.ordering import OrderOptions, order_segments
 from rehydrate.media.pricing import Tape
 from rehydrate.media.segments import UNKNOWN, Segments
 from rehydrate.stores.ltfs.catalogue import Part
+from rehydrate.stores.ltfs.sharing import Shared, Stay, share
 from rehydrate.stores.ltfs.volume import LtfsVolume
 from rehydrate.stores.tape.drive import Stretch, TapePosition
 from rehydrate.values import MAX_OFFSET, ContainerExtent
 
-__all__ = ["Recommends", "TapeOrder", "VolumeNeed", "order_parts"]
+__all__ = ["Held", "Recommends", "TapeOrder", "VolumeNeed", "order_parts"]
 
 _MOST_STEPS: Final = 64  # of a container, so that answers stay below the limit of the contract
 
 Recommends = Callable[[LtfsVolume, Sequence[Stretch]], Sequence[int] | None]
 """Asks the drive that holds a volume for its order of stretches; ``None`` = no recommendation."""
+
+
+@attrs.frozen
+class Held:
+    """A volume that is in a drive already.
+
+    Attributes:
+        drive: Number of the drive.
+        volume: Name of the volume.
+        at: Where its head is, as far as is known.
+    """
+
+    drive: int
+    volume: str
+    at: TapePosition | None = None
 
 
 @attrs.frozen
@@ -41,6 +58,12 @@ class VolumeNeed:
         locate_s: Predicted seconds of positioning; ``None`` = not known.
         read_s: Predicted seconds of reading; ``None`` = not known.
         kept: Why it is read in this order, for people.
+        drive: The drive that it goes into, from 0.
+        wanted_s: When that drive is free for it, in predicted seconds from the beginning; ``None``
+            = not known, as for all volumes that come into a drive behind one of unknown times.
+        ready_s: When it is mounted and reading begins; ``None`` = not known.
+        done_s: When the last of it is read; ``None`` = not known.
+        sure: Whether a container lies on it alone, so that it is mounted in any case.
     """
 
     name: str
@@ -49,6 +72,11 @@ class VolumeNeed:
     locate_s: float | None
     read_s: float | None
     kept: str
+    drive: int = 0
+    wanted_s: float | None = None
+    ready_s: float | None = None
+    done_s: float | None = None
+    sure: bool = False
 
     @property
     def seconds(self) -> float | None:
@@ -65,10 +93,12 @@ class TapeOrder:
     Attributes:
         extents: The answer.
         volumes: Volumes in the order of their mounts.
+        ends: For each of the volumes, the number of its last extent in the answer.
     """
 
     extents: tuple[ContainerExtent, ...]
     volumes: tuple[VolumeNeed, ...]
+    ends: tuple[int, ...]
 
 
 @attrs.define(eq=False)
@@ -86,6 +116,7 @@ class _Steps:
     first: "array[int]" = attrs.field(factory=lambda: array("q"))
     count: "array[int]" = attrs.field(factory=lambda: array("q"))
     wanted: "array[int]" = attrs.field(factory=lambda: array("q"))
+    sure: set[int] = attrs.field(factory=set)
 
     def add(self, container: int, parts: Sequence[Part], numbers: Mapping[str, int]) -> None:
         """Cut a container before each part on tape; the first step begins at 0, the last is endless.
@@ -96,6 +127,9 @@ class _Steps:
             numbers: Numbers of the volumes.
         """
         on_tape = [part for part in parts if part.extent is not None]
+        where = {numbers[part.volume.name] if part.volume else UNKNOWN for part in parts}
+        if len(where) == 1 and len(on_tape) == len(parts):
+            self.sure |= where
         stride = -(-len(on_tape) // _MOST_STEPS) or 1
         heads = on_tape[::stride]
         edges = [0, *(part.start for part in heads[1:]), MAX_OFFSET]
@@ -131,19 +165,21 @@ class _Steps:
         first = self.first[step]
         return Stretch(self.partition[step], first, first + self.count[step] - 1)
 
-    def extent(self, step: int) -> ContainerExtent:
-        """Return a step as the order callback answers it."""
-        begin = self.begin[step]
-        length = self.end[step] - begin
-        return ContainerExtent(index=self.container[step], offset=begin, length=length)
+    def column(self, name: str) -> Ints:
+        """Return one of the columns as an array.
+
+        Args:
+            name: Its name.
+        """
+        return np.array(getattr(self, name), np.int64)
 
 
 def order_parts(
     containers: Iterable[Sequence[Part]],
     volumes: Mapping[str, LtfsVolume],
     *,
-    loaded: str | None = None,
-    at: TapePosition | None = None,
+    drives: int = 1,
+    held: Sequence[Held] = (),
     options: OrderOptions | None = None,
     recommends: Recommends | None = None,
 ) -> TapeOrder:
@@ -152,9 +188,9 @@ def order_parts(
     Args:
         containers: The parts of each container; empty where nothing is known: it comes last.
         volumes: The volumes by name, in the order in which they are preferred.
-        loaded: The volume in the drive; it comes first.
-        at: Where its head is.
-        options: Choices; which volumes are loaded is filled in here.
+        drives: Drives that read at a time.
+        held: What is in the drives; these volumes come first.
+        options: Choices; drives, and which volumes are loaded, are filled in here.
         recommends: Asks the drive where no geometry is known.
     """
     names = list(volumes)
@@ -162,28 +198,52 @@ def order_parts(
     steps = _Steps()
     for container, parts in enumerate(containers):
         steps.add(container, parts, numbers)
+    places = {one.volume: one.at for one in held}
     tapes = {
-        number: _tape(volume, at if volume.name == loaded else None)
+        number: _tape(volume, places.get(volume.name))
         for number, volume in enumerate(volumes.values())
     }
-    chosen = attrs.evolve(
-        options or OrderOptions(), loaded=() if loaded is None else (numbers[loaded],)
-    )
+    loaded = tuple(numbers[one.volume] for one in held)
+    chosen = attrs.evolve(options or OrderOptions(), drives=drives, loaded=loaded)
     ordering = order_segments(steps.segments(), tapes, chosen)
-    order = ordering.order
-    needs = []
+    kept = {about.volume: str(about.kept) for about in ordering.volumes}
     for about in ordering.volumes:
-        if about.volume == UNKNOWN:
+        if about.volume not in loaded or recommends is None or not math.isnan(about.locate_s):
             continue
-        part = order[about.first : about.first + about.count]
-        name, kept = names[about.volume], str(about.kept)
-        if math.isnan(about.locate_s) and name == loaded and recommends is not None:
-            advised = _advised(volumes[name], steps, part, recommends)
-            if advised is not None:
-                part[:] = part[advised]
-                kept = "as the drive recommends"
-        needs.append(_need(name, steps, part, about, kept))
-    return TapeOrder(tuple(steps.extent(step) for step in order), tuple(needs))
+        part = slice(about.first, about.first + about.count)
+        advised = _advised(volumes[names[about.volume]], steps, ordering.order[part], recommends)
+        if advised is not None:
+            for column in (ordering.order, ordering.read_s):
+                column[part] = column[part][advised]
+            kept[about.volume] = "as the drive recommends"
+    sharing = share(
+        ordering,
+        tapes,
+        steps.column("wanted"),
+        steps.column("container"),
+        drives=dict(zip((one.drive for one in held), loaded, strict=True)),
+        count=drives,
+    )
+    return TapeOrder(
+        _extents(sharing, steps),
+        tuple(
+            _need(names[mount.about.volume], steps, sharing, mount, kept[mount.about.volume])
+            for mount in sharing.mounts
+        ),
+        tuple(mount.last for mount in sharing.mounts),
+    )
+
+
+def _extents(sharing: Shared, steps: _Steps) -> tuple[ContainerExtent, ...]:
+    """Return the answer of the order callback: steps, or slices of them."""
+    begin, end = steps.column("begin")[sharing.step], steps.column("end")[sharing.step]
+    first = begin + sharing.first
+    last = np.where(sharing.final, end, begin + sharing.end)
+    columns = (steps.column("container")[sharing.step], first, last - first)
+    return tuple(
+        ContainerExtent(index=index, offset=offset, length=length)
+        for index, offset, length in zip(*(column.tolist() for column in columns), strict=True)
+    )
 
 
 def _tape(volume: LtfsVolume, at: TapePosition | None) -> Tape:
@@ -195,20 +255,27 @@ def _tape(volume: LtfsVolume, at: TapePosition | None) -> Tape:
 
 def _advised(
     volume: LtfsVolume, steps: _Steps, part: Ints, recommends: Recommends
-) -> Sequence[int] | None:
+) -> list[int] | None:
     """Ask the drive; what is no permutation is no advice."""
     order = recommends(volume, [steps.stretch(step) for step in part])
     if order is None or sorted(order) != list(range(len(part))):
         return None
-    return order
+    return list(order)
 
 
-def _need(name: str, steps: _Steps, part: Ints, about: VolumeOrder, kept: str) -> VolumeNeed:
+def _need(name: str, steps: _Steps, sharing: Shared, mount: Stay, kept: str) -> VolumeNeed:
+    about = mount.about
+    part = sharing.order[about.first : about.first + about.count]
     return VolumeNeed(
         name=name,
-        containers=len(np.unique(np.frombuffer(steps.container, np.int64)[part])),
-        wanted_bytes=int(np.frombuffer(steps.wanted, np.int64)[part].sum()),
+        containers=len(np.unique(steps.column("container")[part])),
+        wanted_bytes=int(steps.column("wanted")[part].sum()),
         locate_s=None if math.isnan(about.locate_s) else about.locate_s,
         read_s=None if math.isnan(about.read_s) else about.read_s,
         kept=kept,
+        drive=mount.drive,
+        wanted_s=mount.wanted_s,
+        ready_s=mount.ready_s,
+        done_s=mount.done_s,
+        sure=about.volume in steps.sure,
     )

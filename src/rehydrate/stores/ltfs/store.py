@@ -1,22 +1,17 @@
 """A backup store over LTFS volumes: containers in pieces on tapes, read in the order of the tapes."""
 
-from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from operator import attrgetter
+from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from typing import Final, Self
 
-from rehydrate.errors import (
-    ContainerNotFoundError,
-    RequestError,
-    RestoreError,
-    StoreError,
-    StoreReadError,
-)
+from rehydrate.errors import ContainerNotFoundError, RequestError, StoreError
 from rehydrate.media.ordering import OrderOptions
 from rehydrate.ports import Clock, SystemClock
-from rehydrate.stores.ltfs.catalogue import ContainerCatalogue, Part, WholeFiles, lay_out
-from rehydrate.stores.ltfs.mounting import Drive
+from rehydrate.stores.ltfs.catalogue import ContainerCatalogue, Part, WholeFiles
+from rehydrate.stores.ltfs.laying import Layouts
+from rehydrate.stores.ltfs.mounting import Drive, Refusals
 from rehydrate.stores.ltfs.ordering import TapeOrder, VolumeNeed, order_parts
+from rehydrate.stores.ltfs.several import Extent, Key, SeveralDrives
 from rehydrate.stores.ltfs.volume import LtfsVolume
 from rehydrate.stores.tape.drive import MountsVolumes
 from rehydrate.stores.tape.stream import RING_BYTES
@@ -24,16 +19,18 @@ from rehydrate.values import ContainerExtent, FileExtent, StorePath
 
 __all__ = ["AtHand", "LtfsStore"]
 
+PATIENCE: Final = 300.0
+"""Seconds for which a restore with several drives waits for a mount."""
 _HOUR: Final = 3600.0
-_MOST_LAID: Final = 1024  # containers whose parts are kept between reads
+_MOST_DRIVES: Final = 64
 
 
 class LtfsStore:
     """Reads containers from LTFS volumes.
 
     Implements :class:`~rehydrate.BackupStore` with the order, the preview and the list of
-    containers. One drive is used, by one thread. Volumes are mounted in previews; a volume that
-    cannot be had fails only the files that need it.
+    containers. Volumes are mounted in previews; a volume that cannot be had fails only the files
+    that need it. One drive is used, by one thread; or several, each by a thread of its own.
     """
 
     max_gap = 1 << 20
@@ -50,48 +47,71 @@ class LtfsStore:
         *,
         catalogue: ContainerCatalogue | None = None,
         order: OrderOptions | None = None,
+        drives: int = 1,
         ring_bytes: int = RING_BYTES,
+        patience: float = PATIENCE,
         clock: Clock | None = None,
     ) -> None:
         """Bind; nothing is mounted yet.
 
         Args:
             volumes: The volumes, the preferred ones first.
-            mounts: Puts volumes into the drive.
+            mounts: Puts volumes into the drives.
             catalogue: Where containers are; the files of the volumes by default.
             order: Choices for the order of reading.
-            ring_bytes: Most bytes that are read ahead.
+            drives: Drives that are used at a time, 1 to 64.
+            ring_bytes: Most bytes that are read ahead by each drive.
+            patience: Seconds for which a restore with several drives waits for a mount. Then the
+                other drives go on, and this volume is read at the end of the round.
             clock: The clock; the real one by default.
 
         Raises:
             RequestError: With code ``"tape.volumes"`` if two volumes have the same name or the
-                same identity: which of them is meant could not be told.
+                same identity: which of them is meant could not be told; with code
+                ``"tape.options"`` if the number of drives is out of range.
         """
+        if not 1 <= drives <= _MOST_DRIVES:
+            raise RequestError(f"drives: 1 to {_MOST_DRIVES}, not {drives}", code="tape.options")
         given = tuple(volumes)
         self._volumes = {volume.name: volume for volume in given}
         identities = {volume.label.volume_uuid: volume.name for volume in given}
         if len(self._volumes) != len(given) or len(identities) != len(given):
             raise RequestError(_twins(given), code="tape.volumes")
-        self._catalogue = WholeFiles(given) if catalogue is None else catalogue
+        known = WholeFiles(given) if catalogue is None else catalogue
+        self._layouts = Layouts(known, self._volumes)
         self._options = order
-        self._drive = Drive(mounts, ring_bytes, SystemClock() if clock is None else clock)
-        self._laid: dict[StorePath, tuple[Part, ...] | StoreError] = {}
+        self._drives = drives
+        self._refusals = Refusals(SystemClock() if clock is None else clock)
+        self._drive = Drive(mounts, ring_bytes, self._refusals)
+        self._several: SeveralDrives | None = None
+        if drives > 1:
+            self._several = SeveralDrives(
+                mounts, self._volumes, self._refusals, drives=drives, ring_bytes=ring_bytes,
+                patience=patience, fetch=self._layouts.read,
+            )  # fmt: skip
+
+    @property
+    def concurrent_reads(self) -> int:
+        """Reads that may be in flight at a time: 1 with one drive."""
+        return 1 if self._several is None else self._several.in_flight
 
     def __enter__(self) -> Self:
         """Return the store itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Give the drive back."""
+        """Give the drives back."""
         self.close()
 
     def close(self) -> None:
-        """Give the drive back; the volume stays in it."""
+        """Give the drives back; the volumes stay in them."""
+        if self._several is not None:
+            self._several.close()
         self._drive.close()
 
     def ask_again(self) -> None:
         """Ask again for volumes that could not be had before."""
-        self._drive.ask_again()
+        self._refusals.failed.clear()
 
     def order_containers_restore(
         self, containers: Sequence[StorePath], /
@@ -99,17 +119,24 @@ class LtfsStore:
         """Return all parts of the containers in the order in which the tapes give them soonest.
 
         Containers that are not known, or damaged in an index, come last, so that their reads say
-        what is wrong.
+        what is wrong. With several drives the answer takes from them in turns; within a volume the
+        order is the same.
 
         Args:
             containers: The containers of the round.
         """
         made = self._order(containers)
-        self._drive.expect(made.volumes)
+        if self._several is None:
+            self._drive.expect(made.volumes)
+        else:
+            self._several.expect(containers, made)
         return made.extents
 
     def preview_container_read(self, path: StorePath, reads: Sequence[FileExtent], /) -> None:
         """Mount the volume, go to the first read, and begin to read ahead.
+
+        With several drives only the mount is waited for, and not without end; the drive does the
+        rest by itself.
 
         Args:
             path: The container.
@@ -121,14 +148,19 @@ class LtfsStore:
         """
         if not reads:
             return
-        for part in _between(self._parts(path), reads[0].offset, reads[-1].end):
+        whole = (path, reads[0].offset, reads[-1].end - reads[0].offset)
+        for part, _, _ in self._layouts.between(whole):
             wanted = [read for read in reads if read.offset < part.end and read.end > part.start]
             if part.volume is None or part.extent is None or not wanted:
                 continue
-            shift = part.first - part.start
-            first = max(wanted[0].offset, part.start)
-            end = min(_first_stretch(wanted, part.volume), part.end)
-            self._drive.reader(part.volume).announce(part.extent, first + shift, end + shift)
+            key = (path, reads[0].offset)
+            go = partial(_announce, part, wanted, self._until(part, wanted, key))
+            if self._several is None:
+                go(self._drive)
+                return
+            places = [(path, read.offset, read.length) for read in reads]
+            places = [at for at in places if self._layouts.volumes(at) == {part.volume}]
+            self._several.preview(Extent(key, part.volume, go, places))
             return
 
     def read_backup_file(self, path: StorePath, offset: int, size: int, /) -> bytes:
@@ -143,22 +175,28 @@ class LtfsStore:
             ContainerNotFoundError: No catalogue knows it, or it is not on its volume.
             StoreError: It cannot be read.
         """
-        pieces = []
-        for part in _between(self._parts(path), offset, offset + size):
-            first, end = max(part.start, offset), min(part.end, offset + size)
-            if part.volume is None:
-                raise StoreReadError(
-                    "the catalogue has no piece with these bytes", code="tape.catalogue",
-                    container=path, offset=first, length=end - first, retryable=False,
-                )  # fmt: skip
-            if part.extent is None:
-                pieces.append(bytes(end - first))
-            else:
-                reader = self._drive.reader(part.volume)
-                pieces.append(
-                    reader.read(part.extent, first + part.first - part.start, end - first)
-                )
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        place, layouts = (path, offset, size), self._layouts
+        volumes = set() if self._several is None else layouts.volumes(place)
+        if self._several is None or not volumes:
+            return layouts.read(self._drive, place)
+        if len(volumes) == 1:
+            return self._several.read(volumes.pop(), place)
+        return b"".join(
+            self.read_backup_file(path, first, end - first)
+            for _, first, end in layouts.between(place)
+        )
+
+    def _until(self, part: Part, wanted: Sequence[FileExtent], key: Key) -> int:
+        """Return where to stop reading ahead: at the last read that is not located for.
+
+        If these reads take all of a slice, the next slice is read ahead, too: its reads are shown
+        only when it is its drive's turn again.
+        """
+        end = _first_stretch(wanted, part.volume)
+        cut = None if self._several is None else self._several.end_of(key)
+        if cut is not None and end == wanted[-1].end and end + self.max_gap >= cut:
+            return part.end
+        return min(end, part.end)
 
     def list_containers(self, folder: StorePath, /) -> Sequence[str]:
         """Return the names of the containers in a folder, from the catalogue.
@@ -166,7 +204,7 @@ class LtfsStore:
         Args:
             folder: Store path of the folder.
         """
-        return self._catalogue.names(folder)
+        return self._layouts.names(folder)
 
     def volumes_needed(self, containers: Sequence[StorePath]) -> tuple[VolumeNeed, ...]:
         """Tell which volumes some containers need, in the order of mounts; nothing is mounted.
@@ -189,7 +227,7 @@ class LtfsStore:
             Their names, sorted; ``None`` if the container cannot be had from any volumes.
         """
         try:
-            parts = self._parts(container)
+            parts = self._layouts.parts(container)
         except StoreError:
             return None
         if any(part.volume is None for part in parts):
@@ -214,44 +252,16 @@ class LtfsStore:
         return AtHand(self, frozenset(volumes))
 
     def _order(self, containers: Sequence[StorePath]) -> TapeOrder:
+        drive, several = self._drive, self._several
+        alone = () if drive.held is None else (drive.held,)
         return order_parts(
-            (self._placed(path) for path in containers),
+            (self._layouts.placed(path) for path in containers),
             self._volumes,
-            loaded=self._drive.loaded,
-            at=self._drive.at,
+            drives=self._drives,
+            held=alone if several is None else several.held(),
             options=self._options,
-            recommends=self._drive.recommended,
+            recommends=drive.recommended if several is None else several.recommended,
         )
-
-    def _placed(self, path: StorePath) -> tuple[Part, ...]:
-        """Lay a container out for its order; there may be millions, so nothing is kept."""
-        found = self._lay(path)
-        return () if isinstance(found, StoreError) else found
-
-    def _parts(self, path: StorePath) -> tuple[Part, ...]:
-        found = self._laid.get(path)
-        if found is None:
-            if len(self._laid) >= _MOST_LAID:
-                self._laid.clear()
-            found = self._laid[path] = self._lay(path)
-        if isinstance(found, StoreError):
-            raise found
-        return found
-
-    def _lay(self, path: StorePath) -> tuple[Part, ...] | StoreError:
-        pieces = self._catalogue.pieces(path)
-        if not pieces:
-            return ContainerNotFoundError(f"no volume has {path!r}", container=path)
-        try:
-            return lay_out(pieces, self._volumes)
-        except StoreError as error:
-            return error.at(container=path)
-        except RestoreError as error:
-            problem = StoreReadError(
-                error.message, code=error.code, container=path, retryable=False
-            )
-            problem.__cause__ = error
-            return problem
 
 
 class AtHand:
@@ -269,6 +279,7 @@ class AtHand:
             volumes: Names of the volumes at hand.
         """
         self._store, self._volumes = store, volumes
+        self.concurrent_reads = store.concurrent_reads
 
     def order_containers_restore(
         self, containers: Sequence[StorePath], /
@@ -323,23 +334,22 @@ class AtHand:
             )
 
 
-def _first_stretch(reads: Sequence[FileExtent], volume: LtfsVolume) -> int:
+def _announce(part: Part, reads: Sequence[FileExtent], until: int, drive: Drive) -> None:
+    """Let a drive go to the first of some reads and read ahead up to a byte of the container."""
+    if part.volume is not None and part.extent is not None:
+        shift = part.first - part.start
+        first = max(reads[0].offset, part.start)
+        drive.reader(part.volume).announce(part.extent, first + shift, until + shift)
+
+
+def _first_stretch(reads: Sequence[FileExtent], volume: LtfsVolume | None) -> int:
     """Return the end of what is read in one go: all, unless gaps are located over."""
     end = reads[0].end
     for read in reads:
-        if volume.full_blocks and read.offset - end > volume.read_through:
+        if volume and volume.full_blocks and read.offset - end > volume.read_through:
             break
         end = read.end
     return end
-
-
-def _between(parts: Sequence[Part], offset: int, end: int) -> Iterator[Part]:
-    """Return the parts that have bytes of a range."""
-    at = max(bisect_right(parts, offset, key=attrgetter("start")) - 1, 0)
-    while at < len(parts) and parts[at].start < end:
-        if parts[at].end > offset:
-            yield parts[at]
-        at += 1
 
 
 def _twins(volumes: Sequence[LtfsVolume]) -> str:

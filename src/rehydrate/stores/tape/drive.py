@@ -156,7 +156,8 @@ class MountRequest:
         wanted_bytes: Bytes of these containers on it: what a complete read would take.
         seconds: How long it will be needed, positioning and reading; ``None`` where the times of
             the drive are not known.
-        then: Volumes that will be wanted after it, in order.
+        then: Volumes that will be wanted after it in the same drive, in order.
+        drive: Number of the drive that it is wanted in, from 0.
     """
 
     barcode: str
@@ -165,15 +166,21 @@ class MountRequest:
     wanted_bytes: int
     seconds: float | None
     then: tuple[str, ...] = ()
+    drive: int = 0
 
 
 class MountsVolumes(Protocol):
-    """Puts volumes into the drive: a library, or a person who is asked."""
+    """Puts volumes into drives: a library, or a person who is asked.
+
+    For a store with one drive all calls come from one thread. A store with several drives calls
+    from a thread for each of them, so that several calls may run at once, but never two for the
+    same drive, and never two for the same volume.
+    """
 
     def mount(self, wanted: MountRequest, /) -> TapeDrive | None:
-        """Return the drive with the volume in it; called in previews, so that it may take hours.
+        """Return the drive with the volume in it; nothing waits for it but a preview: it may take hours.
 
-        The volume that was mounted before is not needed any more, and its drive is closed.
+        The volume that was mounted in this drive before is not needed any more, and is closed.
 
         Args:
             wanted: Which volume, why, and for how long.
