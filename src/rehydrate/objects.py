@@ -11,8 +11,9 @@ from rehydrate.stores.objects.asking import ThawChoice
 from rehydrate.stores.objects.azure import AzureArchive
 from rehydrate.stores.objects.client import Access, Fetched, ObjectClient
 from rehydrate.stores.objects.link import Link
-from rehydrate.stores.objects.quote import ThawQuote
+from rehydrate.stores.objects.quote import Outlook, ThawQuote
 from rehydrate.stores.objects.store import ObjectStore, Traffic
+from rehydrate.stores.objects.survey import Survey
 from rehydrate.stores.objects.thawing import ThawingStore
 
 __all__ = [
@@ -26,9 +27,11 @@ __all__ = [
     "ObjectState",
     "ObjectStore",
     "Offer",
+    "Outlook",
     "PriceTable",
     "S3Archive",
     "Stage",
+    "Survey",
     "ThawChoice",
     "ThawOptions",
     "ThawPlan",

@@ -22,6 +22,7 @@ from rehydrate.media.ordering import (
     order_segments,
 )
 from rehydrate.media.pricing import Alternative, Tape
+from rehydrate.media.rao import AccessOrder, DataSegment, Process
 from rehydrate.media.segments import UNKNOWN, Segments
 from rehydrate.media.volumes import Mount, batches, complete_files, schedule, step_ends
 from rehydrate.stores.ltfs.catalogue import ContainerCatalogue, Piece, Pieces, WholeFiles
@@ -47,11 +48,13 @@ from rehydrate.stores.tape.linux_st import ReadCall, StDrive
 __all__ = [
     "FORMATS",
     "UNKNOWN",
+    "AccessOrder",
     "Alternative",
     "AtHand",
     "Attributes",
     "ContainerCatalogue",
     "CostModel",
+    "DataSegment",
     "Heads",
     "Ioctl",
     "Kept",
@@ -68,6 +71,7 @@ __all__ = [
     "Ordering",
     "Piece",
     "Pieces",
+    "Process",
     "ReadCall",
     "RecommendsOrder",
     "Regression",

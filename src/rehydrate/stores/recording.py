@@ -6,8 +6,7 @@ seconds since the trace began, ``seconds`` it took, and ``error`` if it raised. 
 
 import json
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, cast
@@ -15,6 +14,7 @@ from typing import Final, cast
 import attrs
 
 from rehydrate.errors import CorruptMetadataError, StoreReadError
+from rehydrate.ports import Clock, SystemClock
 from rehydrate.protocols import BackupStore
 from rehydrate.stores.wrapping import Wrapper
 from rehydrate.values import ContainerExtent, FileExtent, ReadableBuffer, StorePath
@@ -31,21 +31,19 @@ class Recording(Wrapper):
     The wrapper declares what the store declares, and calls it on the thread that called the wrapper.
     """
 
-    def __init__(
-        self, store: BackupStore, path: Path, *, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, store: BackupStore, path: Path, *, clock: Clock | None = None) -> None:
         """Begin a trace; a file that is there is overwritten.
 
         Args:
             store: The store; not closed by the wrapper.
             path: File of the trace.
-            monotonic: The clock.
+            clock: Measures the calls; the real one by default.
 
         Raises:
             StoreReadError: The file cannot be written.
         """
         super().__init__(store)
-        self._monotonic = monotonic
+        self._clock: Clock = SystemClock() if clock is None else clock
         self._lock = threading.Lock()
         try:
             self._file = path.open("w", encoding="utf-8")
@@ -53,7 +51,7 @@ class Recording(Wrapper):
             raise StoreReadError(
                 f"cannot write the trace {path}: {error.strerror}", code="trace.write"
             ) from error
-        self._start = monotonic()
+        self._start = self._clock.monotonic()
 
     def close(self) -> None:
         """End the trace; the store can go on being used, unrecorded."""
@@ -117,7 +115,7 @@ class Recording(Wrapper):
 
     @contextmanager
     def _recorded(self, call: str, **arguments: object) -> Iterator[dict[str, object]]:
-        begin = self._monotonic()
+        begin = self._clock.monotonic()
         line: dict[str, object] = {"call": call, **arguments}
         try:
             yield line
@@ -126,7 +124,7 @@ class Recording(Wrapper):
             raise
         finally:
             line["begin"] = round(begin - self._start, 6)
-            line["seconds"] = round(self._monotonic() - begin, 6)
+            line["seconds"] = round(self._clock.monotonic() - begin, 6)
             self._write(line)
 
     def _write(self, line: Mapping[str, object]) -> None:

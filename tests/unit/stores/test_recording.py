@@ -11,19 +11,17 @@ from rehydrate.errors import CorruptMetadataError
 from rehydrate.protocols import BackupStore
 from rehydrate.stores.recording import Recording, TraceSummary, replay_trace, summarise_trace
 from samples.counting_store import CountingStore, example
+from tests.clocks import HandClock
 
 PATH = StorePath("one")
 
 
-class Ticks:
+class Ticks(HandClock):
     """A clock that goes on by a second at each look."""
 
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        self.now += 1
-        return self.now
+    def monotonic(self) -> float:
+        self.sleep(1)
+        return super().monotonic()
 
 
 class Bare:
@@ -34,7 +32,7 @@ class Bare:
 
 
 def recorded(store: BackupStore, path: Path) -> Recording:
-    return Recording(store, path, monotonic=Ticks())
+    return Recording(store, path, clock=Ticks())
 
 
 def test_calls_of_a_restore_are_written_down(tmp_path: Path) -> None:
