@@ -187,7 +187,7 @@ def _tiles(part: PagePart) -> str:
         ("space needed", size(plan.allocated_bytes), "at the target"),
         ("unfinished at once", size(plan.unfinished_peak), "at most"),
     ]  # fmt: skip
-    return _grid([*tiles, *_expected_tiles(estimates)])
+    return _grid([*_expected_tiles(estimates), *tiles])
 
 
 def _expected_tiles(estimates: PlanEstimates) -> list[tuple[str, str, str]]:

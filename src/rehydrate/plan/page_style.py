@@ -84,7 +84,8 @@ border-radius:99px;padding:.16rem .7rem;cursor:pointer}
 .head{color:var(--soft);font-size:.78rem;padding:0 .4rem .25rem;border-bottom:1px solid var(--line)}
 .head>span:nth-last-child(-n+2),.num{text-align:right}
 .lanes:not(.files) .head>span:nth-last-child(3){text-align:right}
-.ticks{display:flex;justify-content:space-between;color:var(--soft);font-size:.78rem}
+.ticks{display:flex;justify-content:space-between;color:var(--soft);font-size:.78rem;
+white-space:nowrap}
 .rows{position:relative;padding:0 .4rem;border-radius:6px}
 .row{height:var(--row);position:relative;cursor:default}
 .row>span{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
@@ -150,7 +151,8 @@ padding:.2rem 0}
 border-radius:99px;padding:.05rem .5rem;margin-left:.3rem}
 .bad{color:var(--bad)}
 footer{color:var(--soft);font-size:.82rem;padding-bottom:2rem}
-@media(max-width:1050px){.part{grid-template-columns:minmax(0,1fr)}
+@media(max-width:950px){.lanes .ticks span:nth-child(even){display:none}}
+@media(max-width:1250px){.part{grid-template-columns:minmax(0,1fr)}
 .details{position:sticky;top:auto;bottom:0;max-height:40vh;order:9;box-shadow:0 -4px 18px #0003}}
 @media(max-width:640px){.legend button{max-width:100%}.lanes .ticks span:not(:first-child):not(:last-child){display:none}
 .lanes{--cols:2rem 6rem minmax(0,1fr) 4.6rem}
