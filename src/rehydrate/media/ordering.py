@@ -85,7 +85,9 @@ class OrderOptions:
             below 0.4 times the break-even); 0 always plans.
         window: Most runs planned together; more are cut in logical order. Tables take
             ``8 * window ** 2`` bytes, half as much again while they are made.
-        rewind: The way back to the load point counts, as before an unload.
+        rewind: The way back to the load point counts, as before an unload. ``None``: where one
+            drive reads several volumes, for each but the last; else for none, as with several
+            drives it is not known before which volumes are the last ones.
         drives: Drives that read at a time; with several the longest volume comes first.
         loaded: Volumes that are in drives already; they come first, in this order.
     """
@@ -94,7 +96,7 @@ class OrderOptions:
     read_through: float | None = None
     dense: float = 1.4
     window: int = 3500
-    rewind: bool = False
+    rewind: bool | None = None
     drives: int = 1
     loaded: Sequence[int] = ()
 
@@ -118,8 +120,8 @@ class VolumeOrder:
         first: Its first step.
         count: Number of its steps.
         kept: Why it has this order.
-        alternatives: The orders compared: as asked, logical, best (the order taken). Empty where
-            nothing can be priced.
+        alternatives: The orders compared: as asked, logical, best (the order taken), with the way
+            back to the load point where it counts. Empty where nothing can be priced.
         bound_s: Seconds that no order of the runs can beat by the model of motion: the cheapest
             assignment of successors; without scipy the cheapest successor of each, which is lower.
             ``None`` if none was computed.
@@ -202,29 +204,41 @@ def order_segments(
                            code="tape.no-solver")  # fmt: skip
     by_volume = np.argsort(segments.volume, kind="stable")
     edges = np.flatnonzero(np.diff(segments.volume[by_volume])) + 1
-    planner = _Planner(segments, chosen, solve)
     groups = np.split(by_volume, edges) if len(by_volume) else []
+    numbers = [int(segments.volume[group[0]]) for group in groups]
+    planner = _Planner(segments, chosen, solve, _rewound(numbers, chosen))
     parts = [
         planner.part(number, group, tapes.get(number, Tape()))
-        for group in groups
-        for number in [int(segments.volume[group[0]])]
+        for number, group in zip(numbers, groups, strict=True)
     ]
     asked = segments.volume[segments.volume != UNKNOWN]
     changes = int(np.count_nonzero(np.diff(asked))) + (len(asked) > 0)
     return _joined(_mount_order(parts, chosen), changes)
 
 
+def _rewound(numbers: Sequence[int], options: OrderOptions) -> frozenset[int]:
+    """Return the volumes whose way back to the load point counts."""
+    if options.rewind is not None:
+        return frozenset(numbers if options.rewind else ())
+    known = [number for number in numbers if number != UNKNOWN]
+    one_by_one = sorted(known, key=lambda number: _mount_key(number, 0.0, options))
+    return frozenset(one_by_one[:-1] if options.drives == 1 else ())
+
+
 def _mount_order(parts: list[_Part], options: OrderOptions) -> list[_Part]:
     """Put volumes in order: loaded ones, the longest first if drives share the work, unknown."""
-    loaded = {number: place for place, number in enumerate(options.loaded)}
 
     def key(part: _Part) -> tuple[bool, int, float, int]:
         about = part.about
         seconds = float(np.nansum([about.locate_s, about.read_s])) if options.drives > 1 else 0.0
-        place = loaded.get(about.volume, len(loaded))
-        return about.volume == UNKNOWN, place, -seconds, about.volume
+        return _mount_key(about.volume, seconds, options)
 
     return sorted(parts, key=key)
+
+
+def _mount_key(volume: int, seconds: float, options: OrderOptions) -> tuple[bool, int, float, int]:
+    loaded = (place for place, number in enumerate(options.loaded) if number == volume)
+    return volume == UNKNOWN, next(loaded, len(options.loaded)), -seconds, volume
 
 
 def _joined(parts: list[_Part], mounts_asked: int) -> Ordering:
@@ -264,6 +278,7 @@ class _Planner:
     segments: Segments
     options: OrderOptions
     solve: assignment.Solver | None
+    rewound: frozenset[int]
 
     def part(self, volume: int, group: Ints, tape: Tape) -> _Part:
         """Order the segments of a volume; those without a place come last, as asked."""
@@ -305,7 +320,7 @@ class _Planner:
     ) -> _Part:
         segments, options = self.segments, self.options
         model, geometry = known
-        prices = Prices.of(model, geometry, tape, rewind=options.rewind)
+        prices = Prices.of(model, geometry, tape, rewind=volume in self.rewound)
         compared = [prices.alternative("as asked", *places(segments, np.sort(order), geometry), 0)]
         even = model.break_even(geometry)
         small = SURELY_READ * even if options.read_through is None else options.read_through

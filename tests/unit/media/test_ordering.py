@@ -256,6 +256,28 @@ def test_the_head_may_be_anywhere_at_the_beginning() -> None:
     assert outside.volumes[0].kept is Kept.CONTRADICTION
 
 
+def test_the_way_back_counts_for_each_volume_that_makes_room_for_another() -> None:
+    one = scattered(30)
+    volumes = np.repeat([1, 2, 3, UNKNOWN], 30)
+    starts = np.tile(one.start, 4)
+    segments = Segments(volumes, np.zeros(120, np.int64), starts, np.tile(one.length, 4))
+    tapes = dict.fromkeys((1, 2, 3), TAPE)
+
+    def counted(options: OrderOptions) -> list[int]:
+        found = order_segments(segments, tapes, options)
+        return [
+            about.volume
+            for about in found.volumes
+            if about.alternatives and about.alternatives[2].motion_s > about.locate_s + 1
+        ]
+
+    assert counted(SEARCH) == [1, 2]
+    assert counted(attrs.evolve(SEARCH, loaded=(3, 2))) == [3, 2]
+    assert counted(attrs.evolve(SEARCH, rewind=False)) == []
+    assert counted(attrs.evolve(SEARCH, rewind=True)) == [1, 2, 3]
+    assert counted(attrs.evolve(SEARCH, drives=2)) == []
+
+
 def test_the_way_back_counts_where_it_is_asked_for() -> None:
     segments = scattered(30)
     stay = single(segments, SEARCH)
