@@ -77,9 +77,10 @@ class FakeService:
         """Return the bytes of an object."""
         return len(self.files[StorePath(key)])
 
-    def names(self, folder: str) -> list[str]:
-        """List a folder."""
-        return sorted(path[len(folder) + 1 :] for path in self.files if path.startswith(folder))
+    def sizes(self, folder: str) -> dict[str, int]:
+        """List a folder: names and bytes."""
+        names = sorted(path for path in self.files if path.startswith(f"{folder}/"))
+        return {name[len(folder) + 1 :]: len(self.files[name]) for name in names}
 
 
 def example() -> World:

@@ -373,3 +373,14 @@ def test_ways_that_cannot_be_taken_are_told_with_why(
     )
     say_thaws([])
     assert capsys.readouterr().out == ""
+
+
+def test_sizes_come_with_the_listing(bucket: Bucket, proxy: FaultProxy, made_once: Path) -> None:
+    fill(bucket, made_once)
+    found = called("info", bucket.url, "--json").document["containers"]
+    store = made_once / "store"
+    for folder in ("Data", "Stream"):
+        sizes = [path.stat().st_size for path in (store / folder).iterdir()]
+        assert found[folder] == {"count": len(sizes), "bytes": sum(sizes)}
+    assert called("verify", bucket.url, "--read-data").code == 0
+    assert [path for method, path in proxy.requests if method == "HEAD" and ".rhc" in path] == []

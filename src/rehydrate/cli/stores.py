@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
@@ -21,7 +20,6 @@ from rehydrate.values import StorePath
 
 __all__ = ["StoreFacts", "opened_catalogue", "over_objects", "pick_version"]
 
-_REQUESTS: Final = 16
 _SEGMENTS_KEPT: Final = 256
 """Of at most 64 KiB each."""
 
@@ -161,7 +159,7 @@ class StoreFacts:
 
 
 def object_sizes(catalogue: NativeCatalogue, folder: str) -> list[int]:
-    """Return the sizes of the objects in a folder, by one request for each.
+    """Return the sizes of the objects in a folder, as its listing tells them.
 
     Args:
         catalogue: The store.
@@ -171,9 +169,7 @@ def object_sizes(catalogue: NativeCatalogue, folder: str) -> list[int]:
         StoreError: The service refused.
     """
     names = catalogue.store.list_containers(StorePath(folder))
-    paths = [StorePath(f"{folder}/{name}") for name in names]
-    with ThreadPoolExecutor(_REQUESTS) as pool:
-        return list(pool.map(catalogue.store.size_of, paths))
+    return [catalogue.store.size_of(StorePath(f"{folder}/{name}")) for name in names]
 
 
 def _sizes(folder: Path) -> list[int]:

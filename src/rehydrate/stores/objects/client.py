@@ -122,8 +122,8 @@ class ObjectClient(Protocol):
         """
         ...
 
-    def names(self, folder: str) -> list[str]:
-        """Return the names of the objects directly below a folder, sorted.
+    def sizes(self, folder: str) -> Mapping[str, int]:
+        """Return the objects directly below a folder: their names, sorted, and their bytes.
 
         Args:
             folder: Path below the prefix, without a slash at the end.
@@ -262,10 +262,12 @@ class ObstoreClient:
         options = {"version": version, "head": True}
         return self._called(lambda: _number(self._get(self._store, key, options=options).meta), key)
 
-    def names(self, folder: str) -> list[str]:
-        """Return the names of the objects directly below a folder, sorted."""
+    def sizes(self, folder: str) -> Mapping[str, int]:
+        """Return the names and bytes of the objects directly below a folder."""
         found = self._called(lambda: self._list(self._store, folder or None)["objects"], folder)
-        return sorted(str(entry["path"]).rpartition("/")[2] for entry in found)
+        return dict(
+            sorted((str(entry["path"]).rpartition("/")[2], _number(entry)) for entry in found)
+        )
 
     def _called(self, call: Callable[[], T], key: str, *, behind_end: T | None = None) -> T:
         try:

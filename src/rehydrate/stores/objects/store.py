@@ -78,6 +78,7 @@ class ObjectStore:
             self._link = link or LINKS["memory"]
         self._versions = dict(versions or {})
         self._tags: dict[StorePath, str] = {}
+        self._listed: dict[StorePath, Mapping[str, int]] = {}
         self._lock = threading.Lock()
         self._traffic = Traffic()
 
@@ -183,13 +184,18 @@ class ObjectStore:
     def list_containers(self, folder: StorePath, /) -> list[str]:
         """Return the names of the objects in a folder, sorted; empty if there are none.
 
+        Their sizes come along, so that :meth:`size_of` need not ask for each.
+
         Args:
             folder: Store path of the folder.
         """
-        return self._client.names(folder)
+        found = self._client.sizes(folder)
+        with self._lock:
+            self._listed[folder] = found
+        return list(found)
 
     def size_of(self, path: StorePath, /) -> int:
-        """Return the bytes of an object.
+        """Return the bytes of an object: as last listed, or else by one request.
 
         Args:
             path: Store path.
@@ -198,7 +204,14 @@ class ObjectStore:
             FileNotFoundError: There is no such object.
             StoreReadError: As in :meth:`read_backup_file`.
         """
-        return self._client.size(path, version=self._versions.get(path))
+        version = self._versions.get(path)
+        folder, _, name = path.rpartition("/")
+        if version is None:
+            with self._lock:
+                known = self._listed.get(StorePath(folder), {}).get(name)
+            if known is not None:
+                return known
+        return self._client.size(path, version=version)
 
 
 def versions_of(text: str) -> dict[StorePath, str]:

@@ -339,8 +339,8 @@ def test_two_first_reads_that_see_two_objects_are_told_apart() -> None:
         def size(self, key: str, *, version: str | None) -> int:
             return 0
 
-        def names(self, folder: str) -> list[str]:
-            return []
+        def sizes(self, folder: str) -> dict[str, int]:
+            return {}
 
     store = ObjectStore(Changing())
     store.read_backup_file(HERE, 0, 1)
@@ -365,3 +365,25 @@ def test_whole_store_is_opened_and_restored_out_of_a_bucket(bucket: Bucket, tmp_
     with TargetRoot(out) as target:
         restore_files(requests, opened(bucket), target).raise_for_failures()
     assert (out / "file").read_bytes() == (source / "file").read_bytes()
+
+
+def test_sizes_are_those_of_the_listing_but_of_named_versions(
+    bucket: Bucket, proxy: FaultProxy
+) -> None:
+    bucket.client.put_bucket_versioning(
+        Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"}
+    )
+    path = StorePath("Data/1.c")
+    old = bucket.put(path, bytes(10))
+    assert old is not None
+    bucket.put(path, bytes(20))
+    access = bucket.access(proxy.url)
+    store = ObjectStore(bucket.url, access=access)
+    assert store.size_of(path) == 20
+    assert proxy.count("HEAD") == 1
+    assert store.list_containers(StorePath("Data")) == ["1.c"]
+    assert store.size_of(path) == 20
+    assert proxy.count("HEAD") == 1
+    before = ObjectStore(bucket.url, access=access, versions={path: old})
+    before.list_containers(StorePath("Data"))
+    assert before.size_of(path) == 10

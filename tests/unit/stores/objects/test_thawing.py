@@ -108,8 +108,8 @@ class FakeService:
     def size(self, key: str, *, version: str | None) -> int:
         return self.objects[key].size
 
-    def names(self, folder: str) -> list[str]:
-        return sorted(self.objects)
+    def sizes(self, folder: str) -> dict[str, int]:
+        return {name: found.size for name, found in sorted(self.objects.items())}
 
     @property
     def asked_for(self) -> str:
