@@ -26,9 +26,20 @@ from rehydrate.stores.ltfs.table import Columns, Index, IndexHead, Kind
 from rehydrate.stores.ltfs.volume import LtfsVolume
 from rehydrate.stores.tape.drive import TapePosition, end_of_data, read_failed
 
-__all__ = ["Attributes", "MountedDrive", "MountedFile", "mounted_volume"]
+__all__ = [
+    "Attributes",
+    "MountFacts",
+    "MountedDrive",
+    "MountedFile",
+    "as_mounted",
+    "mount_identity",
+    "mounted_facts",
+    "mounted_volume",
+    "tape_place",
+]
 
 _BLOCK_SIZE: Final = 512 << 10
+_BLOCK_SIZES: Final = (512, (1 << 24) - 1)
 _MOST_BLOCK: Final = 1 << 47
 _LETTERS: Final = ("a", "b")
 _DIGITS: Final = re.compile("[0-9]{1,15}")
@@ -106,6 +117,118 @@ def mounted_volume(
         inner_barcode="",
     )
     return volume, MountedDrive(folder, label, places)
+
+
+@attrs.frozen
+class MountFacts:
+    """What a mounted volume tells of itself besides its identity.
+
+    Attributes:
+        barcode: Its barcode; empty = not told.
+        block_size: Size of its blocks; the usual one if it is not told.
+        generation: Number of its index; 0 = not told.
+    """
+
+    barcode: str = ""
+    block_size: int = _BLOCK_SIZE
+    generation: int = 0
+
+
+def mounted_facts(folder: Path, attribute: Attributes | None = None) -> MountFacts:
+    """Ask a mounted volume for what it may tell.
+
+    The names of these attributes (``volumeSerial``, ``volumeBlocksize``, ``indexGeneration``) are
+    INFERRED: they are those of the reference implementation. Nothing depends on their being there.
+
+    Args:
+        folder: Where it is mounted.
+        attribute: Reads extended attributes.
+    """
+    read = _system_attribute if attribute is None else attribute
+    size = _number(read, folder, "volumeBlocksize")
+    try:
+        barcode = _text(read, folder, "volumeSerial").strip()
+    except OSError:
+        barcode = ""
+    return MountFacts(
+        barcode=barcode,
+        block_size=size if _BLOCK_SIZES[0] <= size <= _BLOCK_SIZES[1] else _BLOCK_SIZE,
+        generation=_number(read, folder, "indexGeneration"),
+    )
+
+
+def mount_identity(folder: Path, attribute: Attributes | None = None) -> uuid.UUID:
+    """Return the identity of the volume that is mounted in a directory.
+
+    Args:
+        folder: The directory.
+        attribute: Reads extended attributes.
+
+    Raises:
+        CorruptMetadataError: With code ``"ltfs.attributes"`` if it is none.
+        StoreReadError: No LTFS volume is mounted there.
+    """
+    read = _system_attribute if attribute is None else attribute
+    try:
+        return parse_uuid(_text(read, folder, "volumeUUID"), "ltfs.attributes")
+    except OSError as error:
+        raise StoreReadError(
+            f"no LTFS volume is mounted in {folder}: {error.strerror}", code="ltfs.attributes"
+        ) from error
+
+
+def tape_place(path: Path, attribute: Attributes | None = None) -> tuple[int, int] | None:
+    """Return where a file begins on tape, as partition and block; ``None`` if it does not tell.
+
+    Args:
+        path: The file.
+        attribute: Reads extended attributes.
+    """
+    read = _system_attribute if attribute is None else attribute
+    try:
+        place = _place(read, path, path.name, 1)
+    except (OSError, CorruptMetadataError):
+        return None
+    return place.partition, place.block
+
+
+def as_mounted(volume: LtfsVolume, below: str = "") -> tuple[LtfsVolume, tuple[MountedFile, ...]]:
+    """Take a volume that is known from its index as one that is read by its files.
+
+    Args:
+        volume: The volume.
+        below: Only files below this folder of it.
+
+    Returns:
+        The volume with one extent for each file, and its files in the order of the tape. These are
+        for :class:`MountedDrive`.
+    """
+    index, columns = volume.index, volume.index.columns
+    prefix = f"{below.strip('/')}/" if below.strip("/") else ""
+    found = []
+    for node in index.files():
+        first = int(columns.extent_at[node])
+        if first == columns.extent_at[node + 1] or columns.problem[node]:
+            continue
+        path = index.path(node)
+        if path.startswith(prefix):
+            own = chr(columns.partition[first]) == volume.label.index_partition
+            block = min(int(columns.block[first]), _MOST_BLOCK)
+            found.append(MountedFile(0 if own else 1, block, path, index.length(node)))
+    places = _side_by_side(sorted(found), volume.label.block_size)
+    label = attrs.evolve(
+        volume.label, partition=_LETTERS[0], index_partition=_LETTERS[0], data_partition=_LETTERS[1]
+    )
+    flat = attrs.evolve(
+        volume,
+        label=label,
+        index=_index(label.volume_uuid, places),
+        numbers={letter: number for number, letter in enumerate(_LETTERS)},
+        written={},
+        full_blocks=True,
+        read_through=0,
+    )
+    return flat, places
 
 
 class MountedDrive:
@@ -205,6 +328,15 @@ def _text(read: Attributes, path: Path, name: str) -> str:
     except OSError:
         raw = read(path, f"ltfs.{name}")
     return raw.decode("ascii", "replace").strip("\0 \n")
+
+
+def _number(read: Attributes, path: Path, name: str) -> int:
+    """Return a number that an attribute tells; 0 if there is none."""
+    try:
+        text = _text(read, path, name)
+    except OSError:
+        return 0
+    return int(text) if _DIGITS.fullmatch(text) else 0
 
 
 def _places(folder: Path, read: Attributes) -> Iterator[MountedFile]:
