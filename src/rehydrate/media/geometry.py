@@ -303,8 +303,8 @@ def native_geometry(
         length_m: Metres of the data area; 96.5 % of the tape if ``None``.
 
     Raises:
-        RequestError: With code ``"tape.geometry"`` if the partitions do not fit, or the
-            generation has no known wraps.
+        RequestError: With code ``"tape.geometry"`` if the partitions do not fit, the generation
+            has no known wraps, or a wrap holds not a single unit.
     """
     if tape.wraps is None or tape.pair_bytes is None:
         raise RequestError(f"wraps of {tape.name} are not known; ask the drive for their ends",
@@ -316,11 +316,14 @@ def native_geometry(
     if wrong or tape.wraps > MAX_WRAPS or len(sizes) > tape.max_partitions:
         raise RequestError(f"partitions of {sizes} wrap pairs do not fit on {tape.name}",
                            code="tape.geometry")  # fmt: skip
+    wrap_units = tape.pair_bytes / 2 / unit_bytes if unit_bytes > 0 else 0.0
+    if not 1 <= wrap_units < MAX_OFFSET / 2 / tape.wraps:
+        raise RequestError("a wrap holds a positive number of units", code="tape.geometry")
     count = 2 * np.array(sizes, np.int64)
     partition = np.repeat(np.arange(len(sizes)), count)
     within = np.concatenate([np.arange(number) for number in count])
     start = np.concatenate(([0], np.cumsum(count + 2 * guard)[:-1]))
-    edges = np.floor(np.arange(count.max() + 1) * (tape.pair_bytes / 2 / unit_bytes))
+    edges = np.floor(np.arange(count.max() + 1) * wrap_units)
     edge = edges.astype(np.int64)
     return _geometry(
         tape.length_m * USABLE_LENGTH if length_m is None else length_m, unit_bytes, tape.wraps,
@@ -398,7 +401,7 @@ def _last_wraps(partition: Ints, end: Ints, partly_written: Collection[int], nat
     typical = held // full if full else native
     for number, rows in lasts.items():
         if len(rows) > 1:
-            wrap_end = before[number] + before[number] // (len(rows) - 1)
+            wrap_end = min(before[number] + before[number] // (len(rows) - 1), MAX_OFFSET)
             end[rows[-1]] = max(int(end[rows[-1]]), wrap_end)
         elif len(rows):
             end[rows[-1]] = max(int(end[rows[-1]]), typical)

@@ -11,6 +11,7 @@ from rehydrate.media.assignment import FORBIDDEN
 from rehydrate.media.geometry import Floats, Heads, Ints, TapeGeometry
 from rehydrate.media.locate import Regression, TapeModel, ahead_bytes
 from rehydrate.media.segments import Runs
+from rehydrate.values import MAX_OFFSET
 
 __all__ = ["NO_PRICE", "Alternative", "Prices", "Steps", "Tape", "steps"]
 
@@ -65,11 +66,13 @@ class Tape:
     unit_bytes: float = 1.0
 
     def __attrs_post_init__(self) -> None:
-        """Refuse a geometry without times.
+        """Refuse a geometry without times, and a head at numbers that no tape has.
 
         Raises:
             RequestError: With code ``"tape.model"``.
         """
+        if self.at is not None and not all(abs(number) <= MAX_OFFSET for number in self.at):
+            raise RequestError("the head is at no place of a tape", code="tape.model")
         if self.geometry is not None and self.model is None:
             raise RequestError("a tape with geometry needs a model of its drive", code="tape.model")
 

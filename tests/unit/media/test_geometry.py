@@ -86,6 +86,19 @@ def test_lto_10_needs_the_drive() -> None:
     assert (geometry.wraps, geometry.capacity, geometry.reported) == (8, 8000, True)
 
 
+@pytest.mark.parametrize("unit", [0.0, -1.0, 1e-300, 101.0, float("inf"), float("nan")])
+def test_units_that_no_wrap_holds_a_number_of(unit: float) -> None:
+    with pytest.raises(RequestError) as caught:
+        native_geometry(SMALL, unit_bytes=unit)
+    assert caught.value.code == "tape.geometry"
+
+
+def test_the_estimate_of_a_wrap_stays_a_block_number() -> None:
+    ends = [WrapEnd(0, 0, 2**62), WrapEnd(1, 0, 2**62 + 1)]
+    found = reported_geometry(SMALL, ends, unit_bytes=1.0, partly_written=(0,))
+    assert found.end.tolist() == [2**62 + 1, 2**63 - 1]
+
+
 @pytest.mark.parametrize("length", [0.0, float("nan"), float("inf")])
 def test_a_tape_without_length_is_refused(length: float) -> None:
     with pytest.raises(RequestError, match="positive"):

@@ -254,6 +254,8 @@ def test_the_head_may_be_anywhere_at_the_beginning() -> None:
     assert order_segments(segments, {0: full}).volumes[0].kept is Kept.PLAN
     outside = order_segments(segments, {0: attrs.evolve(TAPE, at=(0, 10**15))})
     assert outside.volumes[0].kept is Kept.CONTRADICTION
+    with pytest.raises(RequestError, match="no place"):
+        attrs.evolve(TAPE, at=(0, 2**70))
 
 
 def test_the_way_back_counts_for_each_volume_that_makes_room_for_another() -> None:
