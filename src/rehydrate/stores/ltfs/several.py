@@ -216,8 +216,10 @@ class SeveralDrives:
         return None
 
     def close(self) -> None:
-        """Give the drives back."""
-        working, self._working = self._working, self._fresh()
+        """Give the drives back; the volumes stay where they are."""
+        with self._lock:
+            self._home |= {one.volume: one.drive for one in self.held()}
+            working, self._working = self._working, self._fresh()
         for one in working:
             one.close()
 

@@ -90,7 +90,7 @@ class WorkingDrive:
         self._unclaimed: deque[_Read] = deque()
         self._count = self._horizon = 0  # reads planned, and those that have begun of them
         self._thread: threading.Thread | None = None
-        self._mounting = self._stopped = False
+        self._mounting = self._busy = self._stopped = False
 
     @property
     def drive(self) -> Drive:
@@ -118,7 +118,7 @@ class WorkingDrive:
     def idle(self) -> bool:
         """Whether there is nothing to do, so that the drive may be asked something."""
         with self._changed:
-            return not (self._agenda or self._urgent or self._mounts)
+            return not (self._agenda or self._urgent or self._mounts or self._busy)
 
     def mount(self, volume: LtfsVolume) -> "Future[None]":
         """Have a volume mounted when everything before is done.
@@ -198,12 +198,16 @@ class WorkingDrive:
         return call.future.result()
 
     def forget(self) -> None:
-        """Drop the visits so far: another round begins."""
+        """Drop the visits so far: another round begins, and nobody waits for their reads."""
         with self._changed:
+            visits = [item for item in self._agenda if isinstance(item, _Visit)]
             self._agenda = deque(item for item in self._agenda if isinstance(item, _Mount))
             self._planned.clear()
             self._unclaimed.clear()
             self._horizon = self._count
+        for read in (read for visit in visits for read in visit.reads):
+            if read.claimed:  # by a job that was cancelled
+                read.call.future.set_exception(_closed())
 
     def close(self) -> None:
         """Give the drive back when it is done with what it does; a mount is not waited for."""
@@ -255,6 +259,7 @@ class WorkingDrive:
         with self._changed:
             while not self._stopped:
                 work = self._urgent.popleft().make if self._urgent else self._on_agenda()
+                self._busy = work is not None
                 if work is not None:
                     return work
                 self._changed.wait()

@@ -1,5 +1,6 @@
 """Several drives at once: each in its own order, all of them busy, none waiting for another."""
 
+import itertools
 import random
 import tempfile
 import threading
@@ -19,8 +20,9 @@ from rehydrate.engine.restore import restore_files
 from rehydrate.errors import (
     Cancelled,
     NotReadyError,
+    RequestError,
 )
-from rehydrate.media.geometry import FORMATS
+from rehydrate.media.geometry import FORMATS, native_geometry
 from rehydrate.media.locate import model_of
 from rehydrate.media.pricing import Tape
 from rehydrate.protocols import BackupStore
@@ -31,8 +33,8 @@ from rehydrate.stores.ltfs import sharing
 from rehydrate.stores.ltfs.catalogue import Piece, Pieces, WholeFiles
 from rehydrate.stores.ltfs.store import LtfsStore
 from rehydrate.stores.ltfs.volume import LtfsVolume
-from rehydrate.stores.tape.drive import MountRequest, TapeDrive, TapePosition
-from rehydrate.values import StorePath
+from rehydrate.stores.tape.drive import MountRequest, Stretch, TapeDrive, TapePosition
+from rehydrate.values import FileExtent, StorePath
 from tests.ltfs_volume import CountingDrive, VolumeWriter
 
 SECONDS = 20  # after which a test that hangs fails
@@ -412,3 +414,331 @@ class TestConformance(StoreConformance):
 
     def raw_remove(self, store: BackupStore, path: StorePath) -> None:
         del self.pieces[path]
+
+
+def tapes(count: int, size: int = 9000) -> tuple[list[VolumeWriter], dict[StorePath, bytes]]:
+    """Return volumes with two containers each."""
+    paths = [StorePath(f"{at}/{part}") for at in range(count) for part in "ab"]
+    containers = {path: bytes([at + 1]) * size for at, path in enumerate(paths)}
+    layout = {f"TAPE0{at + 1}": paths[at * 2 : at * 2 + 2] for at in range(count)}
+    return written(layout, containers), containers
+
+
+def show(store: LtfsStore, path: StorePath, offset: int = 0, length: int = 5) -> None:
+    store.preview_container_read(path, [FileExtent(offset, length)])
+
+
+def put_off(store: LtfsStore, *paths: StorePath) -> float:
+    """Preview extents that are not ready; return when to ask for the last one again."""
+    after = 0.0
+    for path in paths:
+        with pytest.raises(NotReadyError) as caught:
+            show(store, path)
+        after = caught.value.retry_after
+    return after
+
+
+class Watch:
+    """A clock that is set by hand."""
+
+    now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time_ns(self) -> int:
+        return 0
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class TestMounts:
+    def test_drives_are_loaded_at_the_same_time(self) -> None:
+        writers, containers = tapes(2)
+        robot, meeting = Robot(writers), threading.Barrier(2)
+
+        def made(barcode: str) -> CountingDrive:
+            meeting.wait(SECONDS)
+            return robot.plain(barcode)
+
+        robot.made = made
+        with LtfsStore(volumes_of(writers), robot, drives=2) as store:
+            store.order_containers_restore(sorted(containers))
+            show(store, StorePath("0/a"))
+            show(store, StorePath("1/a"))
+        assert sorted(robot.names) == ["TAPE01", "TAPE02"]
+
+    def test_the_next_volume_is_mounted_when_the_one_before_is_read(self) -> None:
+        """Before anybody asks for it, and only if a container lies on it alone."""
+        writers, containers = tapes(4)
+        robot, ahead = Robot(writers), threading.Event()
+
+        def made(barcode: str) -> CountingDrive:
+            if barcode in {"TAPE03", "TAPE04"}:
+                ahead.set()
+            return robot.plain(barcode)
+
+        robot.made = made
+        with LtfsStore(volumes_of(writers), robot, drives=2) as store:
+            paths = sorted(containers)
+            extents = store.order_containers_restore(paths)
+            for extent in extents[:3]:
+                show(store, paths[extent.index])
+                assert store.read_backup_file(paths[extent.index], 0, 5)
+            assert not ahead.is_set()
+            show(store, paths[extents[3].index])  # of the other drive: this one is done
+            assert ahead.wait(SECONDS)
+        for barcode in ("TAPE01", "TAPE02"):
+            request = next(one for one in robot.requests if one.barcode == barcode)
+            assert len(request.then) == 1
+
+    def test_a_volume_that_may_not_be_needed_is_not_mounted_ahead(self) -> None:
+        first, second = VolumeWriter(1, "TAPE01"), VolumeWriter(2, "TAPE02")
+        first.add("a", b"a" * 9000).finish()
+        second.add("a", b"b" * 50).finish()
+        whole = StorePath("whole")
+        catalogue = Pieces({whole: [Piece("TAPE01", "a"), Piece("TAPE02", "a", 9000)]})
+        robot = Robot([first, second])
+        with LtfsStore(volumes_of([first, second]), robot, drives=2, catalogue=catalogue) as store:
+            store.order_containers_restore([whole])
+            show(store, whole)
+            assert store.read_backup_file(whole, 0, 5) == b"aaaaa"
+            assert store.volumes_needed([whole])[0].sure is False
+        assert robot.names == ["TAPE01"]
+
+    def test_a_mount_that_fails_ahead_is_told_when_its_volume_is_wanted(self) -> None:
+        writers, containers = tapes(2)
+        robot, failed = Robot(writers), threading.Event()
+
+        def broken() -> None:
+            failed.set()
+            raise RuntimeError("the arm is stuck")
+
+        robot.instead["TAPE02"] = broken
+        with LtfsStore(volumes_of(writers), robot, drives=2) as store:
+            store.order_containers_restore(sorted(containers))
+            show(store, StorePath("0/a"))
+            assert failed.wait(SECONDS)
+            with pytest.raises(RuntimeError, match="stuck"):
+                show(store, StorePath("1/a"))
+            with pytest.raises(RuntimeError, match="stuck"):
+                store.read_backup_file(StorePath("1/a"), 0, 5)
+            assert store.read_backup_file(StorePath("0/a"), 0, 5) == b"\1" * 5
+
+    def test_a_cancellation_reaches_whoever_asks_next(self) -> None:
+        writers, containers = tapes(2)
+        robot = Robot(writers)
+
+        def cancelled() -> None:
+            raise Cancelled
+
+        robot.instead["TAPE02"] = cancelled
+        with LtfsStore(volumes_of(writers), robot, drives=2) as store:
+            store.order_containers_restore(sorted(containers))
+
+            def read_on() -> None:
+                show(store, StorePath("0/a"))
+                for _ in range(10_000):
+                    store.read_backup_file(StorePath("0/a"), 0, 5)
+
+            with pytest.raises(Cancelled):
+                read_on()
+
+    def test_extents_of_a_slow_volume_keep_their_order(self) -> None:
+        writers, containers = tapes(2)
+        robot, gate, entered = Robot(writers), threading.Event(), threading.Event()
+
+        def made(barcode: str) -> CountingDrive:
+            if barcode == "TAPE01":
+                entered.set()
+                assert gate.wait(SECONDS)
+            return robot.plain(barcode)
+
+        robot.made = made
+        one_a, one_b = StorePath("0/a"), StorePath("0/b")
+        with LtfsStore(volumes_of(writers), robot, drives=2, patience=0) as store:
+            store.order_containers_restore(sorted(containers))
+            assert put_off(store, one_a) == 0
+            show(store, StorePath("1/a"))
+            assert store.read_backup_file(StorePath("1/a"), 0, 5) == b"\3" * 5
+            assert entered.wait(SECONDS)
+            gate.set()
+            put_off(store, one_b)  # its turn is behind the first one
+            while robot.names.count("TAPE01") and "TAPE01" not in robot.drives:
+                entered.wait(0.001)
+            show(store, one_a)
+            show(store, one_b)
+
+    def test_an_extent_that_never_comes_again_is_not_waited_for(self) -> None:
+        writers, containers = tapes(3)
+        robot, gate = Robot(writers), threading.Event()
+        robot.instead["TAPE01"] = lambda: (gate.wait(SECONDS), robot.plain("TAPE01"))[1]
+        with LtfsStore(volumes_of(writers), robot, drives=2, patience=0) as store:
+            store.order_containers_restore(sorted(containers))
+            drives = {need.name: need.drive for need in store.volumes_needed(sorted(containers))}
+            assert drives["TAPE01"] == drives["TAPE03"] == 0
+            paths = [StorePath(name) for name in ("0/a", "0/b", "2/a")]
+            put_off(store, *paths)
+            gate.set()
+            put_off(store, paths[1], paths[2])  # the first one was given up by the engine
+            show(store, paths[1])
+            show(store, paths[2])
+            assert store.read_backup_file(paths[2], 0, 5) == b"\5" * 5
+
+    def test_later_is_as_late_for_all_extents_of_a_volume(self) -> None:
+        writers, containers = tapes(2)
+        robot, watch = Robot(writers), Watch()
+
+        def later() -> None:
+            raise NotReadyError("in an hour", retry_after=3600)
+
+        robot.instead["TAPE01"] = later
+        with LtfsStore(volumes_of(writers), robot, drives=2, clock=watch) as store:
+            store.order_containers_restore(sorted(containers))
+            assert put_off(store, StorePath("0/a")) == 3600
+            watch.now += 600
+            assert put_off(store, StorePath("0/b")) == 3000
+            assert robot.names.count("TAPE01") == 1
+            watch.now += 3000
+            del robot.instead["TAPE01"]
+            show(store, StorePath("0/a"))
+            show(store, StorePath("0/b"))
+
+    def test_without_an_order_volumes_go_to_the_drive_not_used_for_longest(self) -> None:
+        writers, containers = tapes(4)
+        robot = Robot(writers)
+        with LtfsStore(volumes_of(writers), robot, drives=2) as store:
+            for name in ("0/a", "1/a", "0/b", "2/a", "0/a", "3/a"):
+                path = StorePath(name)
+                show(store, path)
+                assert store.read_backup_file(path, 0, 5) == containers[path][:5]
+            assert (
+                store.read_backup_file(StorePath("3/b"), 0, 5) == containers[StorePath("3/b")][:5]
+            )
+            assert (
+                store.read_backup_file(StorePath("1/b"), 0, 5) == containers[StorePath("1/b")][:5]
+            )
+        assert [(one.barcode, one.drive) for one in robot.requests] == [
+            ("TAPE01", 0), ("TAPE02", 1), ("TAPE03", 1), ("TAPE04", 1), ("TAPE02", 0),
+        ]  # fmt: skip
+        assert not robot.faults
+
+    def test_a_closed_store_can_be_used_again(self) -> None:
+        writers, _ = tapes(2)
+        robot = Robot(writers)
+        store = LtfsStore(volumes_of(writers), robot, drives=2)
+        for _ in range(2):
+            assert store.read_backup_file(StorePath("0/a"), 0, 5) == b"\1" * 5
+            store.close()
+        assert robot.names == ["TAPE01", "TAPE01"]
+        assert not robot.faults
+
+    @pytest.mark.parametrize("drives", [0, 65])
+    def test_numbers_of_drives_that_are_none_are_refused(self, drives: int) -> None:
+        writers, _ = tapes(1)
+        with pytest.raises(RequestError, match="1 to 64") as caught:
+            LtfsStore(volumes_of(writers), Robot(writers), drives=drives)
+        assert caught.value.code == "tape.options"
+
+
+class TestOrder:
+    @pytest.mark.usefixtures("small_slices")
+    def test_the_answer_takes_from_the_drives_in_turns(self) -> None:
+        writers, containers = tapes(2, size=50_000)
+        paths = sorted(containers)
+        with LtfsStore(volumes_of(writers), Robot(writers), drives=2) as store:
+            extents = store.order_containers_restore(paths)
+            alone = store.order_containers_restore(paths[:2])
+        assert [(one.index, one.offset) for one in alone] == [(0, 0), (1, 0)]
+        assert len(extents) == 4 * 7
+        on_first = [one.index < 2 for one in extents]
+        assert all(sum(on_first[at : at + 2]) == 1 for at in range(0, len(extents), 2))
+        for index in range(4):
+            mine = [one for one in extents if one.index == index]
+            assert mine[0].offset == 0
+            assert all(a.offset + a.length == b.offset for a, b in itertools.pairwise(mine))
+            assert mine[-1].offset + mine[-1].length == 2**63 - 1
+
+    def test_needs_tell_drives_and_times(self) -> None:
+        writers, containers = tapes(3)
+        model = model_of(FORMATS["LTO-9"])
+        geometry = native_geometry(FORMATS["LTO-9"], pairs=(1, 137), unit_bytes=4096)
+        known = Tape(model=model, geometry=geometry)
+        volumes = volumes_of(writers)
+        paths = sorted(containers)
+        with LtfsStore(volumes, Robot(writers), drives=2) as store:
+            needs = store.volumes_needed(paths)
+            assert [(need.name, need.drive) for need in needs] == [
+                ("TAPE01", 0), ("TAPE02", 1), ("TAPE03", 0),
+            ]  # fmt: skip
+            assert [need.wanted_s for need in needs] == [0, 0, None]
+            assert {need.done_s for need in needs} == {None}
+        volumes = [attrs.evolve(volume, tape=known) for volume in volumes]
+        with LtfsStore(volumes, Robot(writers), drives=2) as store:
+            first, second, third = store.volumes_needed(paths)
+            assert (first.drive, second.drive) == (0, 1)
+            for need in (first, second, third):
+                assert need.wanted_s is not None
+                assert need.ready_s is not None
+                assert need.done_s is not None
+                assert need.seconds is not None
+                assert need.sure
+                assert need.ready_s == pytest.approx(need.wanted_s + model.load_s)
+                assert need.done_s == pytest.approx(need.ready_s + need.seconds)
+            assert third.wanted_s is not None
+            assert first.done_s is not None
+            assert third.wanted_s > first.done_s
+            store.read_backup_file(StorePath("2/a"), 0, 1)
+            again = store.volumes_needed(paths)
+            assert (again[0].name, again[0].drive, again[0].ready_s) == ("TAPE03", 0, 0)
+
+    def test_a_drive_that_recommends_is_asked(self) -> None:
+        writers, containers = tapes(2)
+        robot = Robot(writers)
+
+        class Advising(CountingDrive):
+            def recommended_order(self, stretches: Sequence[Stretch], /) -> Sequence[int]:
+                return range(len(stretches))[::-1]
+
+        robot.made = lambda barcode: Advising(robot.records[barcode])
+        paths = sorted(containers)
+        with LtfsStore(volumes_of(writers), robot, drives=2) as store:
+            store.read_backup_file(paths[0], 0, 1)
+            store.read_backup_file(paths[2], 0, 1)
+            extents = store.order_containers_restore(paths)
+            assert {need.kept for need in store.volumes_needed(paths)} == {
+                "as the drive recommends"
+            }
+            places = [one.index for one in extents]
+            assert places.index(1) < places.index(0)
+            assert places.index(3) < places.index(2)
+
+    def test_slices_are_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sharing, "_SLICE_BYTES", 1)
+        writers, containers = tapes(2, size=5000)
+        with LtfsStore(volumes_of(writers), Robot(writers), drives=2) as store:
+            assert len(store.order_containers_restore(sorted(containers))) == 4 * 64
+            monkeypatch.setattr(sharing, "_FEW_SLICES", 8)
+            assert len(store.order_containers_restore(sorted(containers))) == 8
+            assert [one.index for one in store.order_containers_restore([StorePath("none")])] == [0]
+            assert list(store.order_containers_restore([])) == []
+
+    @pytest.mark.usefixtures("small_slices")
+    def test_reading_goes_on_into_the_next_slice(self) -> None:
+        """What takes all of a slice lets its drive read the next one, too; a part of one does not."""
+        writers, containers = tapes(2, size=80_000)
+        paths = sorted(containers)
+        for length, least, most in ((None, 15, 99), (10, 0, 7)):
+            robot = Robot(writers)
+            with LtfsStore(volumes_of(writers), robot, drives=2) as store:
+                store.max_gap = 0
+                extents = store.order_containers_restore(paths)
+                show(store, paths[0], 0, length or extents[0].length)
+                assert extents[0].index == 0
+                store.read_backup_file(paths[0], 0, 1)
+                assert store.read_backup_file(paths[0], 0, 1) == b"\1"
+                if length is None:
+                    for number in range(0, 80_000, 8000):  # without a preview
+                        store.read_backup_file(paths[0], number, 1)
+            assert least <= robot.of("TAPE01").records - 3 <= most
