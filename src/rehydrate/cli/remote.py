@@ -18,7 +18,7 @@ from rehydrate.errors import RequestError
 from rehydrate.media.prices import PriceTable, parse_table
 from rehydrate.media.tiers import ThawOptions
 from rehydrate.protocols import BackupStore
-from rehydrate.stores.objects.archives import archive_of, refuse_unthawed
+from rehydrate.stores.objects.archives import REMARKS, archive_of, refuse_unthawed
 from rehydrate.stores.objects.asking import ThawChoice
 from rehydrate.stores.objects.client import Access, scheme_of
 from rehydrate.stores.objects.store import ObjectStore
@@ -120,7 +120,7 @@ def opened_objects(url: str, options: RemoteOptions) -> Iterator[NativeSource]:
         table = table_of(options)
         if options.thaw not in {offer.speed for offer in table.offers}:
             raise _no_speed(options.thaw, table)
-        desk = ThawDesk(options.job, table, options.max_cost)
+        desk = ThawDesk(options.job, table, options.max_cost, REMARKS)
         choice = ThawChoice(
             speed=options.thaw,
             job=options.job,

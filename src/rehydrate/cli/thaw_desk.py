@@ -6,7 +6,7 @@ may. What repairs need besides is thawed within what is left of the limit, and f
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -56,14 +56,22 @@ class ThawDesk:
             it; ``None`` = it was not. Nothing was asked for in the round that was refused.
     """
 
-    def __init__(self, job: Path, table: PriceTable, limit: int | None) -> None:
+    def __init__(
+        self,
+        job: Path,
+        table: PriceTable,
+        limit: int | None,
+        remarks: Mapping[str, str] | None = None,
+    ) -> None:
         """Begin.
 
         Args:
             job: File of the thaw job.
             table: Prices.
             limit: Most millionths for everything in the job; ``None`` = no limit.
+            remarks: What else a thaw means, by archive tier.
         """
+        self._remarks = remarks or {}
         self._job, self._table, self._limit = job, table, limit
         self._folders: set[str] = set()
         self.refusal: RestoreError | None = None
@@ -135,6 +143,8 @@ class ThawDesk:
         )
         if quote.spent:
             tell(f"rehydrate: {money(quote.spent)} were spent before by {shown(str(self._job))}")
+        for tier in sorted(self._remarks.keys() & quote.tiers):
+            tell(f"rehydrate: {self._remarks[tier]}")
         if folders == {_MAPS}:
             tell(
                 "rehydrate: these hold entries and maps; what the data costs is known when they are read"

@@ -1,7 +1,7 @@
 """What a plan tells of archived objects: how many there are, what thawing them takes and costs."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
 import attrs
@@ -12,6 +12,7 @@ from rehydrate.cli.sources import RemoteOptions
 from rehydrate.engine.planning import SketchedPlan
 from rehydrate.errors import LimitError, RequestError
 from rehydrate.media.prices import PriceTable
+from rehydrate.media.tiers import ThawOptions
 from rehydrate.plan.estimates import PlanEstimates, PlannedMedium, Price
 from rehydrate.plan.read_plan import PlannedContainer, ReadPlan
 from rehydrate.plan.thaws import ComparedThaw
@@ -23,7 +24,7 @@ from rehydrate.stores.objects.store import ObjectStore
 from rehydrate.stores.objects.thawing import ThawingStore
 from rehydrate.values import StoreId, StorePath
 
-__all__ = ["ThawForecast", "thaw_forecast"]
+__all__ = ["ThawForecast", "compare_thaws", "thaw_forecast"]
 
 
 def thaw_forecast(url: str, options: RemoteOptions) -> "ThawForecast | None":
@@ -124,11 +125,13 @@ class ThawForecast:
         options = thaw_options(self._options)
         quote = self._store.quote(paths, speed=speed, table=table, options=options)
         notes = (*_notes(quote, self._options), *self._remarks())
+        known = self._archive.states
+        states = [known[path] for path in paths if path in known]
         if not quote.frozen:
             return PlanEstimates(media=media, notes=notes)
         return PlanEstimates(
             media=media,
-            thaws=tuple(self._compared(self._store, paths, table, speed)),
+            thaws=tuple(compare_thaws(self._store, paths, states, (table, options), taken=speed)),
             ready_seconds=max((medium.ready_seconds or 0.0 for medium in media), default=0.0),
             total_seconds=float(quote.seconds),
             price=Price(micros=quote.total, currency=quote.currency),
@@ -169,42 +172,60 @@ class ThawForecast:
             return "unknown", "", ""
         return state.stage.value, state.tier, state.storage_class
 
-    def _compared(
-        self, store: ThawingStore, paths: list[StorePath], table: PriceTable, taken: str
-    ) -> Iterator[ComparedThaw]:
-        """Price each way that the table has for one of the archived objects."""
-        states = [self._archive.states[path] for path in paths if path in self._archive.states]
-        frozen = [state for state in states if state.stage is Stage.FROZEN]
-        tiers = {state.tier for state in frozen}
-        options = attrs.evolve(thaw_options(self._options), max_cost=None)
-        speeds = [offer.speed for offer in table.offers if offer.thaws and offer.tier in tiers]
-        for speed in dict.fromkeys(speeds):
-            count, total = len(frozen), sum(state.size for state in frozen)
-            try:
-                quote = store.quote(paths, speed=speed, table=table, options=options)
-            except LimitError as error:
-                yield ComparedThaw(speed=speed, objects=count, bytes=total, problem=error.message)
-                continue
-            except RequestError:
-                has = {offer.tier for offer in table.offers if offer.speed == speed}
-                problem = f"not for {', '.join(sorted(tiers - has))}"
-                yield ComparedThaw(speed=speed, objects=count, bytes=total, problem=problem)
-                continue
+
+def compare_thaws(
+    store: ThawingStore,
+    paths: list[StorePath],
+    states: Iterable[ObjectState],
+    terms: tuple[PriceTable, ThawOptions],
+    *,
+    taken: str,
+) -> Iterator[ComparedThaw]:
+    """Price each way that the table has for one of the archived objects.
+
+    Args:
+        store: Prices thaws.
+        paths: The objects.
+        states: Their states.
+        terms: Prices, and how long copies are kept.
+        taken: The way that is shown.
+
+    Yields:
+        One entry for each way, in the order of the table.
+    """
+    table, options = terms
+    options = attrs.evolve(options, max_cost=None)
+    frozen = [state for state in states if state.stage is Stage.FROZEN]
+    tiers = {state.tier for state in frozen}
+    speeds = [offer.speed for offer in table.offers if offer.thaws and offer.tier in tiers]
+    for speed in dict.fromkeys(speeds):
+        missing = tiers - {offer.tier for offer in table.offers if offer.speed == speed}
+        problem = f"not for {', '.join(sorted(missing))}"
+        try:
+            quote = store.quote(paths, speed=speed, table=table, options=options)
+        except (LimitError, RequestError) as error:
             yield ComparedThaw(
                 speed=speed,
-                objects=quote.frozen,
-                bytes=quote.frozen_bytes,
-                waves=quote.waves,
-                quick_seconds=quote.quick_seconds,
-                slow_seconds=quote.slow_seconds,
-                total_seconds=quote.seconds,
-                requests=quote.requests,
-                retrieval=quote.retrieval,
-                kept=quote.kept,
-                price=quote.total,
-                currency=quote.currency,
-                taken=speed == taken,
+                objects=len(frozen),
+                bytes=sum(state.size for state in frozen),
+                problem=problem if missing else error.message,
             )
+            continue
+        yield ComparedThaw(
+            speed=speed,
+            objects=quote.frozen,
+            bytes=quote.frozen_bytes,
+            waves=quote.waves,
+            quick_seconds=quote.quick_seconds,
+            slow_seconds=quote.slow_seconds,
+            total_seconds=quote.seconds,
+            requests=quote.requests,
+            retrieval=quote.retrieval,
+            kept=quote.kept,
+            price=quote.total,
+            currency=quote.currency,
+            taken=speed == taken,
+        )
 
 
 def _notes(quote: ThawQuote, options: RemoteOptions) -> list[str]:

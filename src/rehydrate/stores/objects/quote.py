@@ -31,6 +31,7 @@ class ThawQuote:
         quick_seconds: Until the first object can be read, at the earliest.
         slow_seconds: Until the objects of the first waves can be read, at the latest.
         spent: What the job asked for before, millionths; a limit is for this, too.
+        tiers: Archive tiers of the frozen objects, as the price table names them.
     """
 
     speed: str
@@ -48,6 +49,7 @@ class ThawQuote:
     quick_seconds: int = 0
     slow_seconds: int = 0
     spent: int = 0
+    tiers: tuple[str, ...] = ()
 
     @property
     def total(self) -> int:
@@ -143,4 +145,5 @@ def quote_of(
             (plan.waves[0].ready_s for plan in plans.values() if plan.waves), default=0
         ),
         spent=spent,
+        tiers=tuple(sorted(plans)),
     )
