@@ -43,6 +43,7 @@ _BY_CODE: Final[Mapping[str, str]] = {
     " volume)",
     "object.archived": "say --thaw TIER (as in --thaw standard) to have archived data thawed;"
     " `rehydrate plan --thaw TIER` prices it",
+    "tape.refused": "run the same command again when it can be mounted",
     "store.unreadable": "see that you may read it",
     "store.exists": "name an empty directory",
 }

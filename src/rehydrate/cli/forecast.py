@@ -9,7 +9,7 @@ import numpy as np
 from rehydrate.cli.output import say, shown, table
 from rehydrate.cli.plan_output import Forecast
 from rehydrate.cli.sizes import counted, duration, size
-from rehydrate.cli.sources import RemoteOptions, is_url
+from rehydrate.cli.sources import RemoteOptions, Source, is_url
 from rehydrate.engine.planning import SketchedPlan
 from rehydrate.errors import RequestError
 from rehydrate.plan.estimates import DATA, PlanEstimates, PlannedMedium, seconds_at, short_stores
@@ -24,7 +24,12 @@ _LEAST: Final = 0.05
 
 
 def forecast_of(
-    source: str, remote: RemoteOptions, media: Path | None = None, at_hand: str | None = None
+    source: str,
+    remote: RemoteOptions,
+    media: Path | None = None,
+    at_hand: str | None = None,
+    *,
+    tapes: Source | None = None,
 ) -> Forecast | None:
     """Return who knows about the media of a source, or None.
 
@@ -33,6 +38,7 @@ def forecast_of(
         remote: How it is read, if it is a store of objects.
         media: File that says where containers lie.
         at_hand: Names of volumes that are at hand, with commas between.
+        tapes: The source as it was opened, if it has tapes.
 
     Raises:
         RequestError: Options contradict each other, or thawing was asked for where objects are
@@ -40,10 +46,16 @@ def forecast_of(
         CorruptMetadataError: The file is no media file.
         StoreReadError: Thawing was asked for, and a package is missing.
     """
+    if media is not None and tapes is not None:
+        raise RequestError("--media and --tapes both say what lies on which volume: leave one out")
     if media is not None:
         from rehydrate.cli.media_forecast import MediaForecast
 
         return MediaForecast.open(media, at_hand)
+    if tapes is not None:
+        from rehydrate.cli.tape_forecast import tape_forecast
+
+        return tape_forecast(tapes, at_hand)
     if at_hand is not None:
         raise RequestError("--at-hand: say with --media FILE what lies on which volume")
     if not is_url(source):

@@ -12,11 +12,18 @@ from rehydrate.cli.exit_codes import INTERRUPTED
 from rehydrate.cli.output import tell
 from rehydrate.requests import CancelToken
 
-__all__ = ["cancelled_by_signals"]
+__all__ = ["cancelled_by_signals", "stop_asked"]
 
 _SIGNALS: Final = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
+
+_running: Final[list[CancelToken]] = []
+
+
+def stop_asked() -> bool:
+    """Tell whether a signal asked the running work to stop; for whatever waits for somebody."""
+    return any(token.cancelled for token in _running)
 
 
 @contextmanager
@@ -42,8 +49,10 @@ def cancelled_by_signals(what_is_kept: str) -> Iterator[CancelToken]:
 
     ignored = [number for number in _SIGNALS if signal.getsignal(number) is signal.SIG_IGN]
     before = {number: signal.signal(number, stop) for number in _SIGNALS if number not in ignored}
+    _running.append(token)
     try:
         yield token
     finally:
+        _running.remove(token)
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -25,8 +25,10 @@ from rehydrate.protocols import BackupStore, VersionInfo
 from rehydrate.requests import CancelToken, Recall
 from rehydrate.values import StoreId
 
-__all__ = ["NativeSource", "opened_store"]
+__all__ = ["ON_TAPE", "NativeSource", "lies_on_tape", "opened_store"]
 
+ON_TAPE: Final = "it lies on an LTFS volume: containers are read as they lie on the tape"
+_ON_TAPE: Final = "user.ltfs.volumeUUID"
 _BATCH: Final = 4096
 
 
@@ -42,7 +44,31 @@ def opened_store(path: Path) -> Iterator["NativeSource"]:
         FormatError: Its configuration is damaged or newer than this release.
     """
     with opened_catalogue(path) as catalogue:
-        yield NativeSource(catalogue, path)
+        if not lies_on_tape(path):
+            yield NativeSource(catalogue, path)
+            return
+        from rehydrate.stores.ltfs.on_mount import OnMountedTape
+
+        containers = OnMountedTape(catalogue.store, path)
+        yield NativeSource(catalogue, path, containers, remarks=(ON_TAPE,))
+
+
+def lies_on_tape(path: Path) -> bool:
+    """Tell whether a directory is, or is in, a mounted LTFS volume: its root has an attribute.
+
+    Args:
+        path: The directory.
+    """
+    if not hasattr(os, "getxattr"):
+        return False
+    whole = path.resolve()
+    for folder in (whole, *whole.parents):
+        with suppress(OSError):
+            os.getxattr(folder, _ON_TAPE)
+            return True
+        if os.path.ismount(folder):
+            break
+    return False
 
 
 @attrs.frozen(eq=False)

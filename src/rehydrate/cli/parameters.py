@@ -8,10 +8,12 @@ from rehydrate.cli.sizes import parse_amount, parse_size
 
 __all__ = [
     "AsJson",
+    "Drives",
     "Endpoint",
     "Exclude",
     "FilesFrom",
     "Jobs",
+    "Load",
     "MaxCost",
     "Memory",
     "Null",
@@ -23,6 +25,8 @@ __all__ = [
     "Source",
     "Store",
     "Stores",
+    "TapeFolder",
+    "Tapes",
     "Thaw",
     "ThawDays",
     "Version",
@@ -163,7 +167,7 @@ ThawDays: TypeAlias = Annotated[
         "--thaw-days",
         metavar="N",
         least=1,
-        text="Days for which thawed copies are kept; 1 otherwise.",
+        text="Days for which thawed copies are kept; 3 otherwise.",
         default=False,
     ),
 ]
@@ -173,6 +177,48 @@ PriceTable: TypeAlias = Annotated[
         "--price-table",
         metavar="FILE",
         text="Prices and times of thaws, as JSON; list prices of the providers otherwise.",
+        default=False,
+    ),
+]
+Tapes: TypeAlias = Annotated[
+    Path | None,
+    Option(
+        "--tapes",
+        metavar="DIR",
+        text="Containers that are not in SOURCE lie on LTFS tapes: directory with the inventories"
+        " of the volumes, as `rehydrate inventory` makes them.",
+        default=False,
+    ),
+]
+TapeFolder: TypeAlias = Annotated[
+    str | None,
+    Option(
+        "--tape-folder",
+        metavar="PATH",
+        text="Folder on the tapes that has the folders of the store; the only one that fits"
+        " otherwise.",
+        default=False,
+    ),
+]
+Drives: TypeAlias = Annotated[
+    list[str] | None,
+    Option(
+        "--drive",
+        metavar="DRIVE",
+        text="Where the volumes of --tapes come up: a device (/dev/sg3, /dev/nst0), a directory"
+        " where they are mounted, or a tape in files (NAME.json); {barcode} in it stands for the"
+        " volume.",
+        default=False,
+    ),
+]
+Load: TypeAlias = Annotated[
+    str | None,
+    Option(
+        "--load",
+        metavar="COMMAND",
+        text="Program that gets a volume into the drive, with {barcode} and {drive} in its words; no"
+        " shell. Code 0 = it is there, 75 = later, other = it cannot be had. Without it whoever"
+        " sits at the terminal is asked.",
         default=False,
     ),
 ]

@@ -10,13 +10,28 @@ from typing import Final, Protocol
 from rehydrate.cli.output import shown
 from rehydrate.cli.sizes import duration, size
 
-__all__ = ["Bar", "Rate", "adder", "progress_bar"]
+__all__ = ["Bar", "Rate", "adder", "progress_bar", "without_bar"]
 
 _WINDOW: Final = 5.0
 _SLOPE: Final = 2
 _ARROW: Final = "…"
 _NOTE: Final = 40
 _MINUTE: Final = 60
+
+
+class _Drawn(Protocol):
+    """A bar on the terminal."""
+
+    def start(self) -> None:
+        """Begin to draw."""
+        ...
+
+    def stop(self) -> None:
+        """Take it off the terminal."""
+        ...
+
+
+_drawn_now: Final[list[_Drawn]] = []
 
 
 class Rate:
@@ -121,7 +136,24 @@ def progress_bar() -> Iterator[Bar | None]:
                 drawn.update(task, description=what, numbers=f"{number:,}")
                 drawn.refresh()
 
-        yield OnTerminal()
+        _drawn_now.append(drawn)
+        try:
+            yield OnTerminal()
+        finally:
+            _drawn_now.remove(drawn)
+
+
+@contextmanager
+def without_bar() -> Iterator[None]:
+    """Take bars off the terminal while the body runs, which asks a person something."""
+    taken = [*_drawn_now]
+    for drawn in taken:
+        drawn.stop()
+    try:
+        yield
+    finally:
+        for drawn in taken:
+            drawn.start()
 
 
 def adder(bar: Bar | None, what: str) -> Callable[[int], None]:

@@ -11,6 +11,7 @@ COMMANDS: Final = {
     "versions": "listing",
     "ls": "listing",
     "info": "info",
+    "inventory": "inventory",
     "plan": "plan",
     "restore": "restore",
     "verify": "verify",

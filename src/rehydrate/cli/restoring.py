@@ -27,10 +27,12 @@ from rehydrate.cli.watchers import watcher_of
 from rehydrate.engine.restore import restore_files
 from rehydrate.errors import RequestError
 from rehydrate.plan.read_plan import ReadPlan
+from rehydrate.protocols import BackupStore
 from rehydrate.requests import RestoreOptions, RestoreRequest
 from rehydrate.results import FileStatus, RestoreReport
 from rehydrate.staging.paths import WORKSPACE_PREFIX, collision_key
 from rehydrate.staging.root import TargetRoot
+from rehydrate.values import StoreId
 
 __all__ = ["job_beside", "restore_wanted", "what_is_wanted"]
 
@@ -173,12 +175,14 @@ def _restored(
     if desk is not None:
         _check_store(plan, source, chosen.version)
         plan = None
+    stores = source.stores(chosen.version)
+    _announce(plan, stores)
     with TargetRoot(out) as target, progress_bar() as bar:
         if source.windows and _clash(chosen.paths) and not tells_case_apart(out):
             options = attrs.evolve(options, portable_names=True)
         done = restore_files(
             requests,
-            source.stores(chosen.version),
+            stores,
             target,
             options=options,
             observer=watcher_of(bar, desk),
@@ -191,6 +195,13 @@ def _restored(
                 out.rmdir()
         raise refusal
     return done
+
+
+def _announce(plan: ReadPlan | None, stores: Mapping[StoreId, BackupStore]) -> None:
+    """Tell a store that wants to know what a plan will read, as it is not asked for the order."""
+    expect = None if plan is None else getattr(stores.get(plan.store), "expect", None)
+    if plan is not None and callable(expect):
+        expect(plan.round("data").containers)
 
 
 def _desk_of(source: Source) -> ThawDesk | None:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 import attrs
 
@@ -23,6 +23,7 @@ __all__ = [
     "RemoteOptions",
     "Selected",
     "Source",
+    "TapeOptions",
     "is_native",
     "is_url",
     "local",
@@ -73,6 +74,61 @@ class RemoteOptions:
             raise RequestError(
                 f"{' and '.join(given)}: only for stores of objects, such as s3://bucket/prefix"
             )
+
+
+@attrs.frozen(kw_only=True)
+class TapeOptions:
+    """Tapes for containers that are not in the source.
+
+    Attributes:
+        inventories: Directory with the inventories of the volumes; ``None`` = there are no tapes.
+        folder: Folder on the volumes that store paths are relative to; ``None`` = the only one.
+        drives: Where volumes come up; none = nothing is mounted.
+        load: Command that loads a volume.
+    """
+
+    inventories: Path | None = None
+    folder: str | None = None
+    drives: tuple[str, ...] = ()
+    load: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        inventories: Path | None,
+        folder: str | None,
+        drives: Sequence[str] | None = None,
+        load: str | None = None,
+        *,
+        restores: bool = False,
+    ) -> Self:
+        """Take what was given.
+
+        Args:
+            inventories: Directory with the inventories.
+            folder: Folder on the volumes.
+            drives: Where volumes come up.
+            load: Command that loads a volume.
+            restores: Volumes will be mounted.
+
+        Raises:
+            RequestError: An option needs another one.
+        """
+        options = {"--tape-folder": folder, "--drive": drives, "--load": load}
+        given = [name for name, value in options.items() if value]
+        if inventories is None and given:
+            raise RequestError(
+                f"{' and '.join(given)}: say with --tapes DIR what lies on which volume"
+            )
+        if load is not None and not drives:
+            raise RequestError("--load: say with --drive where the volume comes up then")
+        if restores and inventories is not None and not drives:
+            raise RequestError("--tapes: say with --drive where volumes come up")
+        return cls(inventories=inventories, folder=folder, drives=tuple(drives or ()), load=load)
+
+    def of_source(self, source: "Source") -> "Source | None":
+        """Return a source that was opened with these if there are tapes, else None."""
+        return None if self.inventories is None else source
 
 
 class Selected(Protocol):
@@ -228,6 +284,7 @@ def opened(
     stores: Sequence[Path] | None = None,
     *,
     remote: RemoteOptions | None = None,
+    tapes: TapeOptions | None = None,
 ) -> AbstractContextManager[Source]:
     """Open a source.
 
@@ -236,6 +293,7 @@ def opened(
         partition: Which partition or volume of it.
         stores: Where else chunk stores are.
         remote: How a store of objects is read.
+        tapes: Where containers are that are not in it.
 
     Raises:
         StoreError: There is nothing that can be read.
@@ -244,6 +302,14 @@ def opened(
     """
     if may_be_native(place):
         only_for_windows({"--partition": partition, "--store": stores})
+    if tapes is not None and tapes.inventories is not None:
+        if is_url(place):
+            raise RequestError(f"--tapes: {place} is a URL: name a directory", code="request.url")
+        if remote is not None:
+            remote.only_for_objects()
+        from rehydrate.cli.tapes import opened_taped
+
+        return opened_taped(Path(place), partition, stores or (), tapes)
     if is_url(place):
         from rehydrate.cli.remote import opened_objects
 

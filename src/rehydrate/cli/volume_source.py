@@ -21,6 +21,7 @@ from rehydrate.cli.chosen import (
     path_forms,
     unmatched_of,
 )
+from rehydrate.cli.native_source import ON_TAPE, lies_on_tape
 from rehydrate.cli.output import shown, table, tell
 from rehydrate.cli.progress import Bar, progress_bar
 from rehydrate.cli.sizes import size
@@ -72,7 +73,9 @@ def opened_volume(
     with catalogue:
         if not stores:
             _refuse_other_folders(path, catalogue)
-        yield VolumeSource(catalogue, path)
+        source = VolumeSource(catalogue, path)
+        source.on_tape = path.is_dir() and lies_on_tape(path)
+        yield source
 
 
 def _tell_partitions(path: Path) -> None:
@@ -168,9 +171,13 @@ class VolumeSource:
         Args:
             catalogue: The volumes.
             path: What was opened.
+
+        Attributes:
+            on_tape: It lies on a mounted LTFS volume, in whose order containers are read.
         """
         self.catalogue = catalogue
         self.path = path
+        self.on_tape = False
         self._used: dict[int, Fold | None] = {}
 
     @property
@@ -183,7 +190,7 @@ class VolumeSource:
     def remarks(self) -> Sequence[str]:
         """What else is worth knowing of the volumes that were used."""
         found = (line for number in self._used for line in self.catalogue.volume(number).remarks)
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys([*found, ON_TAPE] if self.on_tape else found))
 
     def versions(self) -> list[VersionInfo]:
         """Return shadow copies, backups and the volume as it stands."""
@@ -212,7 +219,12 @@ class VolumeSource:
 
     def stores(self, version: int) -> Mapping[StoreId, BackupStore]:
         """Return the chunk stores that stubs of a version can need."""
-        return self.catalogue.stores(version)
+        found = self.catalogue.stores(version)
+        if not self.on_tape:
+            return found
+        from rehydrate.stores.ltfs.on_mount import OnMountedTape
+
+        return {owner: OnMountedTape(store, self.path) for owner, store in found.items()}
 
     def fold(self, version: int) -> Fold | None:
         """Return how the volume of a version compares names."""

@@ -40,6 +40,10 @@ TAKEN = [
     "versions disk.img --partition 2",
     "verify disk.img --version 2 --read-data",
     "cat disk.img a --recall=refuse",
+    "inventory /dev/sg3 -o dir --barcode A1 --generation=LTO-9 --json",
+    "inventory --label a.xml --index b.xml --barcode A1 -o dir",
+    "plan store --tapes dir --tape-folder backup/store --at-hand A,B",
+    "restore store -o out --tapes dir --drive a --drive b --load 'load {barcode} {drive}'",
     "rebuild store",
     "clean out",
 ]

@@ -17,6 +17,8 @@ from rehydrate.cli.parameters import (
     PriceTable,
     Source,
     Stores,
+    TapeFolder,
+    Tapes,
     Thaw,
     ThawDays,
     Version,
@@ -53,7 +55,7 @@ _AtHand: TypeAlias = Annotated[
     Option(
         "--at-hand",
         metavar="NAMES",
-        text="Plan with these volumes of --media only; names with commas between.",
+        text="Plan with these volumes of --media or --tapes only; names with commas between.",
         default=False,
     ),
 ]
@@ -65,6 +67,7 @@ def plan(
     version: Version = None, partition: Partition = None, stores: Stores = None,
     memory: Memory = 256 << 20, save: _Save = None, html: _Html = None,
     media: _Media = None, at_hand: _AtHand = None,
+    tapes: Tapes = None, tape_folder: TapeFolder = None,
     thaw: Thaw = None, max_cost: MaxCost = None, thaw_days: ThawDays = None,
     price_table: PriceTable = None, endpoint: Endpoint = None, as_json: AsJson = False,
 ) -> int:  # fmt: skip
@@ -77,7 +80,7 @@ def plan(
     from rehydrate.cli.forecast import forecast_of
     from rehydrate.cli.plan_output import PlanOutput
     from rehydrate.cli.planning import show_plan
-    from rehydrate.cli.sources import RemoteOptions, opened
+    from rehydrate.cli.sources import RemoteOptions, TapeOptions, opened
 
     wanted = Wanted.of(patterns, files_from, exclude, version, null=null)
     remote = RemoteOptions(
@@ -88,12 +91,13 @@ def plan(
         prices=price_table,
         pricing=True,
     )
-    with opened(source, partition, stores, remote=remote) as found:
+    on_tape = TapeOptions.of(tapes, tape_folder)
+    with opened(source, partition, stores, remote=remote, tapes=on_tape) as found:
         output = PlanOutput(
             as_json=as_json,
             save=save,
             html=html,
             source=source,
-            forecast=forecast_of(source, remote, media, at_hand),
+            forecast=forecast_of(source, remote, media, at_hand, tapes=on_tape.of_source(found)),
         )
         return show_plan(found, wanted, output, memory=memory)

@@ -6,10 +6,12 @@ from typing import Annotated, Literal, TypeAlias
 from rehydrate.cli.declare import Option
 from rehydrate.cli.parameters import (
     AsJson,
+    Drives,
     Endpoint,
     Exclude,
     FilesFrom,
     Jobs,
+    Load,
     MaxCost,
     Memory,
     Null,
@@ -20,6 +22,8 @@ from rehydrate.cli.parameters import (
     Recall,
     Source,
     Stores,
+    TapeFolder,
+    Tapes,
     Thaw,
     ThawDays,
     Version,
@@ -99,6 +103,7 @@ def restore(
     recall: Recall = "refuse", jobs: Jobs = 0, memory: Memory = 256 << 20, plan: _Plan = None,
     thaw: Thaw = None, max_cost: MaxCost = None, thaw_days: ThawDays = None,
     price_table: PriceTable = None, thaw_job: _ThawJob = None, endpoint: Endpoint = None,
+    tapes: Tapes = None, tape_folder: TapeFolder = None, drives: Drives = None, load: Load = None,
     dry_run: _DryRun = False, as_json: AsJson = False,
 ) -> int:  # fmt: skip
     """Restore files from a store or a Windows volume.
@@ -107,7 +112,7 @@ def restore(
     same command again: what is right is skipped, what was verified is not read again.
     """
     from rehydrate.cli.restoring import job_beside, restore_wanted, what_is_wanted
-    from rehydrate.cli.sources import RemoteOptions, only_for_windows, opened
+    from rehydrate.cli.sources import RemoteOptions, TapeOptions, only_for_windows, opened
     from rehydrate.requests import Durability, Links, Overwrite, RestoreOptions
     from rehydrate.requests import Recall as RecallPolicy
 
@@ -123,26 +128,24 @@ def restore(
         job=job_beside(out) if thaw_job is None else thaw_job,
         pricing=dry_run,
     )
-    with opened(source, partition, stores, remote=remote) as found:
+    on_tape = TapeOptions.of(tapes, tape_folder, drives, load, restores=not dry_run)
+    with opened(source, partition, stores, remote=remote, tapes=on_tape) as found:
         if not found.windows:
             only_for_windows({"--windows-metadata": windows_metadata})
         if dry_run:
             from rehydrate.cli.forecast import forecast_of
             from rehydrate.cli.planning import PlanOutput, show_plan
 
-            output = PlanOutput(as_json=as_json, forecast=forecast_of(source, remote))
+            output = PlanOutput(
+                as_json=as_json,
+                forecast=forecast_of(source, remote, tapes=on_tape.of_source(found)),
+            )
             return show_plan(found, wanted, output, memory=memory)
         options = RestoreOptions(
-            overwrite=Overwrite(overwrite),
-            checksum=checksum,
-            links=Links(links),
-            same_permissions=same_permissions,
-            sparse=sparse,
-            recall=RecallPolicy(recall),
-            durability=Durability(durability),
-            jobs=jobs,
-            memory=memory,
-        )
+            overwrite=Overwrite(overwrite), checksum=checksum, links=Links(links),
+            same_permissions=same_permissions, sparse=sparse, recall=RecallPolicy(recall),
+            durability=Durability(durability), jobs=jobs, memory=memory,
+        )  # fmt: skip
         return restore_wanted(
             found,
             wanted,

@@ -55,7 +55,7 @@ BARCODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _FILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 SUFFIX: Final = ".volume.json"
 """What the name of the JSON file ends with; the barcode comes before it."""
-FORMAT: Final = "rehydrate-inventory"
+FORMAT: Final = "rehydrate-volume"
 VERSION: Final = 1
 MOST_VOLUMES: Final = 100_000
 _LARGEST: Final = 1 << 24

@@ -25,7 +25,7 @@ from rehydrate.stores.ltfs.inventory import (
     with_generation,
 )
 from rehydrate.stores.ltfs.label import LARGEST_LABEL
-from rehydrate.stores.ltfs.mounted import mounted_facts, mounted_volume
+from rehydrate.stores.ltfs.mounted import mount_identity, mounted_facts, mounted_volume
 from rehydrate.stores.ltfs.volume import LtfsVolume
 from rehydrate.stores.tape.drive import TapeDrive, TellsWraps
 from rehydrate.stores.tape.typed import typed
@@ -122,6 +122,7 @@ def take_from_mount(folder: Path, barcode: str | None, generation: str | None) -
         CorruptMetadataError: It is no LTFS mount.
         StoreReadError: It cannot be read.
     """
+    mount_identity(folder)
     facts = mounted_facts(folder)
     name = _usable(barcode or facts.barcode)
     found, drive = mounted_volume(folder, name, block_size=facts.block_size)
