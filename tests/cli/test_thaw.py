@@ -307,6 +307,7 @@ def test_saved_plan_is_restored_in_the_order_of_the_thaw(
     line = ["restore", "-o", str(out), "--plan", str(plan), "--thaw", "expedited"]
     refused = called(*line, bucket.url, "--max-cost", "0.001")
     assert (refused.code, proxy.count("POST", "restore")) == (2, 0)
+    assert not out.exists()
     assert called(*line, bucket.url).code == 0
     assert whole(made_once, out)
     content = json.loads(plan.read_text())

@@ -78,6 +78,7 @@ def test_nothing_is_told_where_nothing_waits(tmp_path: Path) -> None:
 def test_order_is_asked_for_before_anything_is_written(tmp_path: Path) -> None:
     world = World()
     world.mapped_file("below/file", [[world.chunk(bytes(100), 1)]])
+    world.directory("empty")
     world.file("zeros", [])
     world.seal()
 
@@ -86,7 +87,7 @@ def test_order_is_asked_for_before_anything_is_written(tmp_path: Path) -> None:
 
     def order(containers: Sequence[StorePath]) -> list[ContainerExtent]:
         if containers[0] != MAPS:
-            assert not {"below", "zeros"} & names()
+            assert not {"below", "empty", "zeros"} & names()
             raise Cancelled
         return [ContainerExtent(index=0)]
 
@@ -94,7 +95,7 @@ def test_order_is_asked_for_before_anything_is_written(tmp_path: Path) -> None:
     with TargetRoot(tmp_path) as target:
         report = restore.restore_files(world.requests, store, target)
     assert set(report.counts) == {FileStatus.CANCELLED}
-    assert not {"below", "zeros"} & names()
+    assert not {"below", "empty", "zeros"} & names()
 
 
 def test_plan_calls_what_the_store_has_for_plans(tmp_path: Path) -> None:
