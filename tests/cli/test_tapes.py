@@ -245,6 +245,29 @@ def test_drives_may_be_named_by_barcode(stage: Stage) -> None:
     assert stage.restored() == stage.everything
 
 
+def test_what_is_in_the_drive_comes_first(stage: Stage) -> None:
+    stage.put(NAMES[1])
+    assert stage.restore(*stage.loads).code == 0
+    assert stage.loaded == [NAMES[0], NAMES[2]]
+    assert stage.restored() == stage.everything
+
+
+def test_several_drives_share_the_volumes(stage: Stage) -> None:
+    second = stage.drive.with_name("second.json")
+    second.symlink_to(f"{NAMES[2]}.json")
+    one = stage.plan("--json").document["estimates"]
+    two = stage.plan("--json", "--drive", stage.drive, "--drive", second).document["estimates"]
+    assert two["total_seconds"] < one["total_seconds"]
+    assert {medium["drive"] for medium in two["media"]} == {1, 2}
+    done = stage.restore("--drive", second, *stage.loads)
+    assert (done.code, done.err) == (0, "")
+    assert sorted(stage.loaded) == [NAMES[0], NAMES[1]]
+    assert stage.restored() == stage.everything
+    dry = stage.restore("--drive", second, *stage.loads, "-n")
+    assert dry.code == 0
+    assert len(stage.loaded) == 2
+
+
 def test_maps_may_lie_on_tape_in_a_restore_but_not_in_a_plan(stage: Stage) -> None:
     writer = VolumeWriter(number=9, barcode="MAPS01")
     for path in (stage.home / "Stream").iterdir():

@@ -207,7 +207,7 @@ Drives: TypeAlias = Annotated[
         metavar="DRIVE",
         text="Where the volumes of --tapes come up: a device (/dev/sg3, /dev/nst0), a directory"
         " where they are mounted, or a tape in files (NAME.json); {barcode} in it stands for the"
-        " volume.",
+        " volume. May be repeated: so many read at a time. A plan only counts them.",
         default=False,
     ),
 ]

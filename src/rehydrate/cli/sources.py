@@ -83,14 +83,16 @@ class TapeOptions:
     Attributes:
         inventories: Directory with the inventories of the volumes; ``None`` = there are no tapes.
         folder: Folder on the volumes that store paths are relative to; ``None`` = the only one.
-        drives: Where volumes come up; none = nothing is mounted.
+        drives: Where volumes come up.
         load: Command that loads a volume.
+        restores: Volumes are mounted; without it nothing of them is touched.
     """
 
     inventories: Path | None = None
     folder: str | None = None
     drives: tuple[str, ...] = ()
     load: str | None = None
+    restores: bool = False
 
     @classmethod
     def of(
@@ -124,7 +126,13 @@ class TapeOptions:
             raise RequestError("--load: say with --drive where the volume comes up then")
         if restores and inventories is not None and not drives:
             raise RequestError("--tapes: say with --drive where volumes come up")
-        return cls(inventories=inventories, folder=folder, drives=tuple(drives or ()), load=load)
+        return cls(
+            inventories=inventories,
+            folder=folder,
+            drives=tuple(drives or ()),
+            load=load,
+            restores=restores,
+        )
 
     def of_source(self, source: "Source") -> "Source | None":
         """Return a source that was opened with these if there are tapes, else None."""

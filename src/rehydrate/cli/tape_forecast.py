@@ -29,13 +29,12 @@ _WORDS: Final = (
 )
 
 
-def tape_forecast(source: Source, at_hand: str | None, drives: int = 1) -> Forecast | None:
+def tape_forecast(source: Source, at_hand: str | None) -> Forecast | None:
     """Return who knows about the tapes of a source; None if it has none.
 
     Args:
         source: The source.
         at_hand: Barcodes of volumes that are at hand, with commas between; ``None`` = all.
-        drives: Drives that read at a time.
 
     Raises:
         RequestError: There is no inventory of a volume that was named.
@@ -44,21 +43,20 @@ def tape_forecast(source: Source, at_hand: str | None, drives: int = 1) -> Forec
         return None
     tapes = source.tapes
     if at_hand is None:
-        return TapeForecast(media_of(tapes, drives), None)
+        return TapeForecast(media_of(tapes), None)
     numbers = {each.volume.name: number for number, each in enumerate(tapes.inventories)}
     names = [name.strip() for name in at_hand.split(",") if name.strip()]
     missing = [name for name in names if name not in numbers]
     if missing:
         raise RequestError(f"--at-hand: there is no inventory of {', '.join(missing)}")
-    return TapeForecast(media_of(tapes, drives), frozenset(numbers[name] for name in names))
+    return TapeForecast(media_of(tapes), frozenset(numbers[name] for name in names))
 
 
-def media_of(tapes: Tapes, drives: int = 1) -> MediaFile:
+def media_of(tapes: Tapes) -> MediaFile:
     """Return inventories as if a media file told the same.
 
     Args:
         tapes: The tapes.
-        drives: Drives that read at a time.
     """
     volumes = tuple(
         Volume(
@@ -70,7 +68,7 @@ def media_of(tapes: Tapes, drives: int = 1) -> MediaFile:
         )
         for each in tapes.inventories
     )
-    return MediaFile(volumes=volumes, drives=drives, exact=_Places(tapes), patterns=())
+    return MediaFile(volumes=volumes, drives=tapes.drives, exact=_Places(tapes), patterns=())
 
 
 class _Places(Mapping[str, tuple[Piece, ...]]):

@@ -94,10 +94,12 @@ class _Inside:
     Attributes:
         identity: Identity of the volume; ``None`` = there is none that could be read.
         name: What people call it.
+        barcode: Its barcode; ``None`` = there is no inventory of it.
     """
 
     identity: uuid.UUID | None
     name: str
+    barcode: str | None = None
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -130,7 +132,7 @@ class DriveMounts:
             StoreReadError: The program says that it loaded it, and it is not there.
             Cancelled: The person wants to stop.
         """
-        place = place_in(self.drives[getattr(wanted, "drive", 0)], wanted.barcode)
+        place = place_in(self.drives[wanted.drive], wanted.barcode)
         inside = self._inside(place)
         if inside.identity != self._identity(wanted):
             if self.load:
@@ -146,6 +148,15 @@ class DriveMounts:
             elif not self._ask(wanted, place, inside):
                 return None
         return self._open(place, wanted.barcode)
+
+    def loaded(self) -> Mapping[int, str]:
+        """Look which of the volumes are in drives already, by number of the drive."""
+        inside = {
+            number: self._inside(place).barcode
+            for number, place in enumerate(self.drives)
+            if _BARCODE not in place
+        }
+        return {number: barcode for number, barcode in inside.items() if barcode is not None}
 
     def _identity(self, wanted: MountRequest) -> uuid.UUID:
         return self.volumes[wanted.barcode].label.volume_uuid
@@ -167,7 +178,9 @@ class DriveMounts:
         known = [
             volume.name for volume in self.volumes.values() if volume.label.volume_uuid == identity
         ]
-        return _Inside(identity, known[0] if known else f"{name or 'a volume'}, of no inventory")
+        if known:
+            return _Inside(identity, known[0], known[0])
+        return _Inside(identity, f"{name or 'a volume'}, of no inventory")
 
     def _load(self, wanted: MountRequest, place: str) -> bool:
         """Have the program load a volume; return whether it did."""

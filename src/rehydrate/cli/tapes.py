@@ -45,12 +45,14 @@ class Tapes:
         folder: Folder on them that store paths are relative to.
         files: Which containers lie on which volume.
         store: Reads them.
+        drives: How many drives read at a time.
     """
 
     inventories: Sequence[Inventory]
     folder: str
     files: CopiedFiles
     store: LtfsStore
+    drives: int
 
 
 class TapedSource(Source, Protocol):
@@ -156,11 +158,19 @@ def _tapes(options: TapeOptions, *, windows: bool) -> Tapes:
     folder = container_folder(volumes, options.folder, windows=windows)
     mounts, volumes = _mounts(inventories, folder, options)
     files = CopiedFiles(volumes, folder, any_case=windows)
+    drives = len(options.drives) or 1
     return Tapes(
         inventories=inventories,
         folder=folder,
         files=files,
-        store=LtfsStore(volumes, mounts, catalogue=files),
+        store=LtfsStore(
+            volumes,
+            mounts,
+            catalogue=files,
+            drives=drives,
+            loaded=mounts.loaded() if isinstance(mounts, DriveMounts) else None,
+        ),
+        drives=drives,
     )
 
 
@@ -169,7 +179,7 @@ def _mounts(
 ) -> tuple[MountsVolumes, list[LtfsVolume]]:
     """Return who mounts volumes, and the volumes as the drive shows them."""
     volumes = [each.volume for each in inventories]
-    if not options.drives:
+    if not options.restores:
         return NoMounts(), volumes
     load = [] if options.load is None else load_words(options.load)
     kinds = {kind_of_drive(place_in(place, volumes[0].name)) for place in options.drives}

@@ -6,6 +6,7 @@ from typing import Annotated, TypeAlias
 from rehydrate.cli.declare import Option
 from rehydrate.cli.parameters import (
     AsJson,
+    Drives,
     Endpoint,
     Exclude,
     FilesFrom,
@@ -67,7 +68,7 @@ def plan(
     version: Version = None, partition: Partition = None, stores: Stores = None,
     memory: Memory = 256 << 20, save: _Save = None, html: _Html = None,
     media: _Media = None, at_hand: _AtHand = None,
-    tapes: Tapes = None, tape_folder: TapeFolder = None,
+    tapes: Tapes = None, tape_folder: TapeFolder = None, drives: Drives = None,
     thaw: Thaw = None, max_cost: MaxCost = None, thaw_days: ThawDays = None,
     price_table: PriceTable = None, endpoint: Endpoint = None, as_json: AsJson = False,
 ) -> int:  # fmt: skip
@@ -91,7 +92,7 @@ def plan(
         prices=price_table,
         pricing=True,
     )
-    on_tape = TapeOptions.of(tapes, tape_folder)
+    on_tape = TapeOptions.of(tapes, tape_folder, drives)
     with opened(source, partition, stores, remote=remote, tapes=on_tape) as found:
         output = PlanOutput(
             as_json=as_json,

@@ -5,6 +5,7 @@ have one.
 """
 
 import re
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
@@ -161,8 +162,10 @@ class TapedStore:
         """
         self._folder, self._files, self._tapes = folder, files, tapes
         self._names: dict[str, frozenset[str]] = {}
-        self._expected: tuple[StorePath, ...] = ()
+        self._expected: frozenset[StorePath] = frozenset()
         self.store_id: StoreId | None = getattr(folder, "store_id", None)
+        self.concurrent_reads = tapes.concurrent_reads
+        self._lock = threading.Lock()
 
     def expect(self, containers: Sequence[StorePath]) -> None:
         """Learn what a round will read that has an order of its own, so that nobody is asked for one.
@@ -173,7 +176,7 @@ class TapedStore:
         Args:
             containers: The containers.
         """
-        self._expected = tuple(containers)
+        self._expected = frozenset(containers)
 
     def here(self, path: StorePath) -> bool:
         """Tell whether a container is in the directory.
@@ -197,7 +200,7 @@ class TapedStore:
         Args:
             containers: The containers of the round.
         """
-        self._expected = ()
+        self._expected = frozenset()
         first, others = [], []
         for index, path in enumerate(containers):
             if self.here(path):
@@ -272,10 +275,12 @@ class TapedStore:
         return size
 
     def _tell_tapes(self, path: StorePath) -> None:
-        if self._expected and path in self._expected:
+        with self._lock:
+            if path not in self._expected:
+                return
             found = [each for each in self._expected if not self.here(each)]
-            self._expected = ()
-            self._tapes.order_containers_restore(found)
+            self._expected = frozenset()
+        self._tapes.order_containers_restore(sorted(found))
 
 
 def container_folder(

@@ -1,6 +1,6 @@
 """A backup store over LTFS volumes: containers in pieces on tapes, read in the order of the tapes."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final, Self
 
@@ -10,7 +10,7 @@ from rehydrate.ports import Clock, SystemClock
 from rehydrate.stores.ltfs.catalogue import ContainerCatalogue, Part, WholeFiles
 from rehydrate.stores.ltfs.laying import Layouts
 from rehydrate.stores.ltfs.mounting import Drive, Refusals
-from rehydrate.stores.ltfs.ordering import TapeOrder, VolumeNeed, order_parts
+from rehydrate.stores.ltfs.ordering import Held, TapeOrder, VolumeNeed, order_parts
 from rehydrate.stores.ltfs.several import Extent, Key, SeveralDrives
 from rehydrate.stores.ltfs.volume import LtfsVolume
 from rehydrate.stores.tape.drive import MountsVolumes
@@ -50,6 +50,7 @@ class LtfsStore:
         drives: int = 1,
         ring_bytes: int = RING_BYTES,
         patience: float = PATIENCE,
+        loaded: Mapping[int, str] | None = None,
         clock: Clock | None = None,
     ) -> None:
         """Bind; nothing is mounted yet.
@@ -63,6 +64,8 @@ class LtfsStore:
             ring_bytes: Most bytes that are read ahead by each drive.
             patience: Seconds for which a restore with several drives waits for a mount. Then the
                 other drives go on, and this volume is read at the end of the round.
+            loaded: Volumes that are in drives at the beginning, by number of the drive: they come
+                first in orders.
             clock: The clock; the real one by default.
 
         Raises:
@@ -81,6 +84,7 @@ class LtfsStore:
         self._layouts = Layouts(known, self._volumes)
         self._options = order
         self._drives = drives
+        self._at_first = tuple(Held(number, name) for number, name in (loaded or {}).items())
         self._refusals = Refusals(SystemClock() if clock is None else clock)
         self._drive = Drive(mounts, ring_bytes, self._refusals)
         self._several: SeveralDrives | None = None
@@ -254,11 +258,12 @@ class LtfsStore:
     def _order(self, containers: Sequence[StorePath]) -> TapeOrder:
         drive, several = self._drive, self._several
         alone = () if drive.held is None else (drive.held,)
+        held = alone if several is None else several.held()
         return order_parts(
             (self._layouts.placed(path) for path in containers),
             self._volumes,
             drives=self._drives,
-            held=alone if several is None else several.held(),
+            held=held or self._at_first,
             options=self._options,
             recommends=drive.recommended if several is None else several.recommended,
         )
