@@ -7,7 +7,7 @@ drives dealt out to these by :mod:`rehydrate.stores.ltfs.sharing`.
 
 import math
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -26,6 +26,7 @@ from rehydrate.values import MAX_OFFSET, ContainerExtent
 
 __all__ = ["Held", "Recommends", "TapeOrder", "VolumeNeed", "order_parts"]
 
+_BLOCK: Final = 4096  # extents that are made at a time
 _MOST_STEPS: Final = 64  # of a container, so that answers stay below the limit of the contract
 
 Recommends = Callable[[LtfsVolume, Sequence[Stretch]], Sequence[int] | None]
@@ -236,14 +237,18 @@ def order_parts(
 
 def _extents(sharing: Shared, steps: _Steps) -> tuple[ContainerExtent, ...]:
     """Return the answer of the order callback: steps, or slices of them."""
-    begin, end = steps.column("begin")[sharing.step], steps.column("end")[sharing.step]
-    first = begin + sharing.first
-    last = np.where(sharing.final, end, begin + sharing.end)
-    columns = (steps.column("container")[sharing.step], first, last - first)
-    return tuple(
-        ContainerExtent(index=index, offset=offset, length=length)
-        for index, offset, length in zip(*(column.tolist() for column in columns), strict=True)
-    )
+    begin, end, container = (steps.column(name) for name in ("begin", "end", "container"))
+
+    def block(part: slice) -> Iterator[ContainerExtent]:
+        step = sharing.step[part]
+        first = begin[step] + sharing.first[part]
+        last = np.where(sharing.final[part], end[step], begin[step] + sharing.end[part])
+        columns = (container[step].tolist(), first.tolist(), (last - first).tolist())
+        for index, offset, length in zip(*columns, strict=True):
+            yield ContainerExtent(index=index, offset=offset, length=length)
+
+    blocks = range(0, len(sharing.step), _BLOCK)
+    return tuple(one for at in blocks for one in block(slice(at, at + _BLOCK)))
 
 
 def _tape(volume: LtfsVolume, at: TapePosition | None) -> Tape:

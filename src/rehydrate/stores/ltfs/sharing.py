@@ -27,7 +27,7 @@ _NOMINAL: Final = model_of(FORMATS["LTO-8"])
 _SLICE_BYTES: Final = 16 << 20
 """Bytes of a container that are taken from a drive at a turn: two of the largest reads."""
 _MOST_SLICES: Final = 64  # of a container: the limit of the contract
-_FEW_SLICES: Final = 1 << 17  # of an answer, or as many again as it has steps, if these are more
+_FEW_SLICES: Final = 1 << 19  # of an answer, or as many again as it has steps, if these are more
 
 
 @attrs.frozen
@@ -99,27 +99,38 @@ def share(
     seats = [*drives, *(drive for drive in range(count) if drive not in drives)]
     mounts = schedule(guessed, tapes, drives=count, loaded=tuple(drives.values()))
     mounts = tuple(attrs.evolve(mount, drive=seats[mount.drive]) for mount in mounts)
-    step_first, slices = np.arange(len(order)), np.ones(len(order), np.int64)
-    if len({mount.drive for mount in mounts}) > 1:
-        slices = _slices(wanted[order], order, container)
-    position = np.repeat(step_first, slices)
+    if len({mount.drive for mount in mounts}) <= 1:
+        return _alone(ordering, mounts)
+    slices = _slices(wanted[order], order, container)
+    position = np.repeat(np.arange(len(order)), slices)
     within = np.arange(len(position)) - np.repeat(np.cumsum(slices) - slices, slices)
     pieces = slices[position]
     size = wanted[order][position] // pieces
-    turn = np.arange(len(position))
-    if count > 1:
-        ends = _ends(guessed, mounts, position, (within + 1) / pieces)
-        turn = np.lexsort((turn, ends))
+    ends = _ends(guessed, mounts, position, (within + 1) / pieces)
+    turn = np.lexsort((np.arange(len(position)), ends))
     place = np.empty(len(turn), np.int64)
     place[turn] = np.arange(len(turn))
-    behind = np.cumsum(slices)
     return Shared(
         order=order,
         step=order[position[turn]],
         first=(within * size)[turn],
         end=((within + 1) * size)[turn],
         final=(within + 1 == pieces)[turn],
-        mounts=_stays(ordering, mounts, place, behind),
+        mounts=_stays(ordering, mounts, place[np.cumsum(slices) - 1]),
+    )
+
+
+def _alone(ordering: Ordering, mounts: Sequence[Mount]) -> Shared:
+    """Return the order as it is: one drive reads all."""
+    order = ordering.order
+    zeros, final = np.zeros(1, np.int64), np.ones(1, np.bool_)
+    return Shared(
+        order=order,
+        step=order,
+        first=np.broadcast_to(zeros, order.shape),
+        end=np.broadcast_to(zeros, order.shape),
+        final=np.broadcast_to(final, order.shape),
+        mounts=_stays(ordering, mounts, np.arange(len(order))),
     )
 
 
@@ -165,10 +176,14 @@ def _ends(ordering: Ordering, mounts: Sequence[Mount], position: Ints, part: Flo
     return found
 
 
-def _stays(
-    ordering: Ordering, mounts: Sequence[Mount], place: Ints, behind: Ints
-) -> tuple[Stay, ...]:
-    """Return the stays with the times that are known, in the order in which they begin."""
+def _stays(ordering: Ordering, mounts: Sequence[Mount], last: Ints) -> tuple[Stay, ...]:
+    """Return the stays with the times that are known, in the order in which they begin.
+
+    Args:
+        ordering: The order.
+        mounts: The stays.
+        last: Number of the last slice of each step.
+    """
     known = {about.volume: about for about in ordering.volumes}
     told: dict[int, bool] = {}
     stays = []
@@ -177,12 +192,12 @@ def _stays(
         times = not np.isnan(about.locate_s + about.read_s)
         before = told.get(mount.drive, True)
         told[mount.drive] = before and times
-        last = int(place[int(behind[about.first + about.count - 1]) - 1])
         stays.append(
             Stay(
                 about, mount.drive, mount.wanted_s if before else None,
                 mount.ready_s if before else None,
-                mount.done_s if before and times else None, last,
+                mount.done_s if before and times else None,
+                int(last[about.first + about.count - 1]),
             )
         )  # fmt: skip
     return tuple(stays)
