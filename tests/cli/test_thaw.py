@@ -92,7 +92,7 @@ def test_restore_above_its_limit_is_refused_as_a_whole(
     (line_of_it,) = done.lines
     assert re.fullmatch(
         r"rehydrate: the thaw of 1 object of [0-9.]+ KiB costs 0\.0101 USD, more than --max-cost"
-        r" 0\.0099 USD: nothing more was asked for",
+        r" 0\.0099 USD: nothing was asked for, and nothing written",
         line_of_it,
     )
     assert list(tmp_path.iterdir()) == []

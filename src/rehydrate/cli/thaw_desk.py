@@ -116,12 +116,13 @@ class ThawDesk:
         if self._limit is None or not quote.frozen or quote.spent + quote.total <= self._limit:
             return None
         money = self._table.money
-        before = ""
+        before, end = "", "nothing was asked for, and nothing written"
         if quote.spent:
             before = f" besides {money(quote.spent)} spent before by {self._job}"
+            end = "nothing more was asked for"
         return LimitError(
             f"the thaw of {_objects(quote)} costs {money(quote.total)}{before}, more than"
-            f" --max-cost {money(self._limit)}: nothing more was asked for",
+            f" --max-cost {money(self._limit)}: {end}",
             code="thaw.max-cost",
         )
 
