@@ -180,6 +180,8 @@ def test_what_is_in_the_directory_comes_from_there(stage: Stage) -> None:
     ready = [row["at_hand"] for row in done.document["files"]]
     assert ready == sorted(ready, reverse=True)
     assert 0 < ready.count(True) < FILES
+    notes = done.document["estimates"]["notes"]
+    assert any(note.startswith(f"{ready.count(True)} of {FILES} files with") for note in notes)
     times = [row["finish_seconds"] for row in done.document["files"]]
     assert times == sorted(times)
     assert times[0] == 0 < times[-1]
@@ -398,6 +400,11 @@ def test_a_person_is_asked_told_of_wrong_tapes_skips_stops_and_goes_on(stage: St
     assert "interrupted; to go on: rehydrate restore" in said
     code, said = answering(stage.line(), bytes)
     assert code == 130
+    assert stage.plan("--save", stage.root / "plan.json").code == 0
+    again = stage.line("--plan", stage.root / "plan.json")
+    code, said = answering(again, lambda: b"q\n")
+    assert code == 130
+    assert f"Volume {NAMES[1]} is wanted (" in said, "a saved plan tells as much as an order"
     code, said = answering(stage.line(), puts(NAMES[1]))
     assert code == 0
     assert stage.restored() == stage.everything

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
-from rehydrate.cli import tape_mounting
+from rehydrate.cli import progress, tape_mounting
 from rehydrate.cli.interrupt import cancelled_by_signals
 from rehydrate.cli.tape_mounting import DriveMounts, NoMounts, load_words
 from rehydrate.errors import Cancelled, NotReadyError, RequestError, RestoreError
@@ -254,3 +254,21 @@ def test_commands_that_cannot_be_run_are_refused_at_once(command: str, message: 
         load_words(command)
     assert caught.value.code == "tape.load"
     assert load_words("cat '{barcode} x'") == ["cat", "{barcode} x"]
+
+
+def test_bars_are_off_the_terminal_while_somebody_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[str] = []
+
+    class Bar:
+        def start(self) -> None:
+            calls.append("start")
+
+        def stop(self) -> None:
+            calls.append("stop")
+
+    monkeypatch.setattr(progress, "_drawn_now", [Bar()])
+    with progress.without_bar():
+        calls.append("asked")
+    assert calls == ["stop", "asked", "start"]

@@ -200,7 +200,6 @@ class TapedStore:
         Args:
             containers: The containers of the round.
         """
-        self._expected = frozenset()
         first, others = [], []
         for index, path in enumerate(containers):
             if self.here(path):

@@ -53,13 +53,19 @@ def test_a_volume_known_from_its_index_is_read_by_its_files(tmp_path: Path) -> N
         4000,
         [Extent(2000, "b", block, 0, 2000), Extent(0, "b", block + 1, 5, 900)],
     )
+    writer.add("s/next", b"N" * 1500)  # begins inside what "woven" takes with its hole
     writer.files["s/bad"] = (1, [Extent(0, "b", 9, 0, 100)])
     writer.add("s/empty", b"").finish()
     volume = LtfsVolume.read(CountingDrive(writer.partitions))
     flat, places = as_mounted(volume, "s")
-    assert [place.path for place in places] == ["s/small", "s/late", "s/woven"]
+    assert [place.path for place in places] == ["s/small", "s/late", "s/woven", "s/next"]
     assert flat.label.volume_uuid == volume.label.volume_uuid
-    contents = {"s/late": b"L" * 2500, "s/woven": bytes(range(250)) * 16, "s/small": b"s" * 10}
+    contents = {
+        "s/next": b"N" * 1500,
+        "s/late": b"L" * 2500,
+        "s/woven": bytes(range(250)) * 16,
+        "s/small": b"s" * 10,
+    }
     (tmp_path / "s").mkdir()
     for path, data in contents.items():
         (tmp_path / path).write_bytes(data)
@@ -67,7 +73,7 @@ def test_a_volume_known_from_its_index_is_read_by_its_files(tmp_path: Path) -> N
     with LtfsStore([flat], Library({"TAPE01": lambda: drive})) as store:
         for path, data in contents.items():
             assert store.read_backup_file(StorePath(path), 0, 9999) == data
-    assert len(as_mounted(volume)[1]) == 4
+    assert len(as_mounted(volume)[1]) == 5
 
 
 def test_a_mount_tells_who_it_is_and_may_tell_more(tmp_path: Path) -> None:
