@@ -334,6 +334,7 @@ def test_interrupt_stops_the_wait_for_maps(
     done = called("restore", bucket.url, "-o", tmp_path / "out", "--thaw", "expedited")
     thread.join()
     assert done.code == 130
+    assert done.lines[-1] == "rehydrate: interrupted; the thaw goes on, run the same command again"
     assert not (tmp_path / "out").exists()
 
 

@@ -180,7 +180,7 @@ class ThawDesk:
             end = time.monotonic() + seconds
             while waiting and (left := end - time.monotonic()) > 0:
                 if cancel is not None and cancel.cancelled:
-                    raise Cancelled
+                    raise Cancelled("interrupted; the thaw goes on, run the same command again")
                 time.sleep(min(left, _TICK))
 
     def waits(self, event: Waiting) -> str:
