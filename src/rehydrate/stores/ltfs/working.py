@@ -58,6 +58,7 @@ class _Read:
     place: Place
     call: _Call[bytes]
     claimed: bool = False
+    dropped: bool = False
 
 
 @attrs.define(eq=False)
@@ -87,7 +88,8 @@ class WorkingDrive:
         self._urgent: deque[_Call[bytes]] = deque()
         self._mounts: deque[_Mount] = deque()  # those to come, and the one that is made
         self._planned: dict[Place, _Read] = {}
-        self._unclaimed: deque[_Read] = deque()
+        self._coming: deque[_Read] = deque()  # planned, and not known to have begun
+        self._open: dict[int, _Read] = {}  # begun, and not asked for yet
         self._count = self._horizon = 0  # reads planned, and those that have begun of them
         self._thread: threading.Thread | None = None
         self._mounting = self._busy = self._stopped = False
@@ -164,7 +166,7 @@ class WorkingDrive:
             ]
             self._count += len(reads)
             self._agenda.append(_Visit(go, deque(reads)))
-            self._unclaimed.extend(reads)
+            self._coming.extend(reads)
             self._planned.update((read.place, read) for read in reads)
             self._wake()
 
@@ -192,6 +194,7 @@ class WorkingDrive:
                 self._urgent.append(call)
             else:
                 planned.claimed = True
+                self._open.pop(planned.number, None)
                 call = planned.call
                 self._begun(planned.number + 1)
             self._wake()
@@ -203,7 +206,8 @@ class WorkingDrive:
             visits = [item for item in self._agenda if isinstance(item, _Visit)]
             self._agenda = deque(item for item in self._agenda if isinstance(item, _Mount))
             self._planned.clear()
-            self._unclaimed.clear()
+            self._coming.clear()
+            self._open.clear()
             self._horizon = self._count
         for read in (read for visit in visits for read in visit.reads):
             if read.claimed:  # by a job that was cancelled
@@ -232,16 +236,25 @@ class WorkingDrive:
             thread.join()
 
     def _begun(self, count: int) -> None:
-        """Leave out what cannot be asked for any more: reads begin in order, so many at a time."""
+        """Drop what cannot be asked for any more.
+
+        Reads begin in order, and only so many are in flight: of those that have begun and were not
+        asked for, all but so many never will be.
+        """
         self._horizon = max(self._horizon, count)
-        while self._unclaimed and self._is_past(self._unclaimed[0]):
-            read = self._unclaimed.popleft()
-            if not read.claimed and self._planned.get(read.place) is read:
-                del self._planned[read.place]
+        while self._coming and self._coming[0].number < self._horizon:
+            read = self._coming.popleft()
+            if not read.claimed:
+                self._open[read.number] = read
+        while len(self._open) > self._in_flight:
+            self._drop(self._open[next(iter(self._open))])
         self._changed.notify_all()
 
-    def _is_past(self, read: _Read) -> bool:
-        return read.number < self._horizon - self._in_flight
+    def _drop(self, read: _Read) -> None:
+        read.dropped = True
+        self._open.pop(read.number, None)
+        if self._planned.get(read.place) is read:
+            del self._planned[read.place]
 
     def _wake(self) -> None:
         if self._thread is None:
@@ -283,10 +296,10 @@ class WorkingDrive:
         while visit.reads:
             read = visit.reads[0]
             begun = read.number < self._horizon
-            if not read.claimed and (self._is_past(read) or (visit.failed and begun)):
-                visit.reads.popleft()  # it has data in its way that cannot be read, or comes late
-                if self._planned.get(read.place) is read:
-                    del self._planned[read.place]
+            if visit.failed and begun and not read.claimed:
+                self._drop(read)  # it may not come, and reading what is bad takes minutes
+            if read.dropped:
+                visit.reads.popleft()
                 continue
             if not visit.went:
                 visit.went = True

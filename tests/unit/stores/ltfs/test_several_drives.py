@@ -505,18 +505,40 @@ class TestMounts:
             assert len(request.then) == 1
 
     def test_a_volume_that_may_not_be_needed_is_not_mounted_ahead(self) -> None:
-        first, second = VolumeWriter(1, "TAPE01"), VolumeWriter(2, "TAPE02")
-        first.add("a", b"a" * 9000).finish()
-        second.add("a", b"b" * 50).finish()
-        whole = StorePath("whole")
-        catalogue = Pieces({whole: [Piece("TAPE01", "a"), Piece("TAPE02", "a", 9000)]})
-        robot = Robot([first, second])
-        with LtfsStore(volumes_of([first, second]), robot, drives=2, catalogue=catalogue) as store:
-            store.order_containers_restore([whole])
+        writers = [VolumeWriter(at, f"TAPE0{at}") for at in (1, 2, 3)]
+        for writer, size in zip(writers, (9000, 5000, 500), strict=True):
+            writer.add("a", b"x" * size).finish()
+        parts, whole = StorePath("parts"), StorePath("whole")
+        catalogue = Pieces(
+            {
+                parts: [Piece("TAPE01", "a"), Piece("TAPE02", "a", 9000)],
+                whole: [Piece("TAPE03", "a")],
+            }
+        )
+        robot = Robot(writers)
+        with LtfsStore(volumes_of(writers), robot, drives=2, catalogue=catalogue) as store:
+            store.order_containers_restore([parts, whole])
+            needs = store.volumes_needed([parts, whole])
+            assert [(need.drive, need.sure) for need in needs] == [
+                (0, False), (1, False), (1, True),
+            ]  # fmt: skip
+            show(store, parts)
             show(store, whole)
-            assert store.read_backup_file(whole, 0, 5) == b"aaaaa"
-            assert store.volumes_needed([whole])[0].sure is False
-        assert robot.names == ["TAPE01"]
+            assert store.read_backup_file(whole, 0, 5) == b"xxxxx"
+        assert sorted(robot.names) == ["TAPE01", "TAPE03"]
+
+    def test_reads_that_never_come_hold_up_no_mount(self) -> None:
+        writers, containers = tapes(3)
+        robot = Robot(writers)
+        with LtfsStore(volumes_of(writers), robot, drives=2, patience=SECONDS) as store:
+            paths = sorted(containers)
+            store.order_containers_restore(paths)
+            reads = [FileExtent(at * 100, 10) for at in range(50)]
+            store.preview_container_read(paths[0], reads)
+            show(store, StorePath("2/a"))
+        assert [(one.barcode, one.drive) for one in robot.requests if one.drive == 0] == [
+            ("TAPE01", 0), ("TAPE03", 0),
+        ]  # fmt: skip
 
     def test_a_mount_that_fails_ahead_is_told_when_its_volume_is_wanted(self) -> None:
         writers, containers = tapes(2)

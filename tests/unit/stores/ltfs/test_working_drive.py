@@ -95,6 +95,25 @@ def test_reads_that_never_come_stop_nothing(working: WorkingDrive) -> None:
     working.close()
 
 
+def test_a_read_that_comes_much_later_than_those_behind_it_is_kept(working: WorkingDrive) -> None:
+    book, places = Notebook(), reads(A, 40)
+    working.visit(book.go("a"), places, book.fetch)
+    get(working, book, [*places[1:], places[0]])
+    assert book.made == places
+    working.close()
+
+
+def test_what_was_read_and_not_asked_for_is_not_kept_for_ever(working: WorkingDrive) -> None:
+    book, places = Notebook(), reads(A, 10)
+    working.visit(book.go("a"), places, book.fetch)
+    get(working, book, [places[1]])  # the first one is made before it
+    get(working, book, [places[9]])
+    get(working, book, [places[0], places[8]])
+    assert book.made.count(places[0]) == 2
+    assert book.made.count(places[8]) == 1
+    working.close()
+
+
 def test_behind_a_failed_read_nothing_is_read_ahead(working: WorkingDrive) -> None:
     book, first, second = Notebook(), reads(A, 30), reads(B, 1)
     book.failing.add(first[0])
