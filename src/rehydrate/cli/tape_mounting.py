@@ -33,6 +33,7 @@ _LATER: Final = 75  # EX_TEMPFAIL of sysexits.h
 _NOT_RUN: Final = 127  # as shells say it
 _LATER_SECONDS: Final = 60.0
 _POLL: Final = 0.2
+_TOLD: Final = 1.0  # seconds; where positioning is not known, less would be no time at all
 _NEXT_SHOWN: Final = 4
 _LINES: Final = 20
 _LINE: Final = 4096
@@ -120,6 +121,7 @@ class DriveMounts:
     files: Callable[[str], tuple[MountedFile, ...]] | None = None
     asks: Callable[[], bool] = attrs.Factory(lambda: somebody_is_there)
     _one: threading.Lock = attrs.field(factory=threading.Lock, init=False)
+    _told: list[str] = attrs.field(factory=list, init=False)
 
     def mount(self, wanted: MountRequest, /) -> TapeDrive | None:
         """Return the drive with the volume in it.
@@ -139,11 +141,7 @@ class DriveMounts:
                 if not self._load(wanted, place) or not self._is_loaded(wanted, place):
                     return None
             elif not self.asks():
-                tell(
-                    f"rehydrate: volume {wanted.barcode} is wanted; in {shown(place)} is"
-                    f" {inside.name}, and there is nobody to ask: say --load COMMAND, or run it in"
-                    " a terminal"
-                )
+                self._tell_alone(wanted, place, inside)
                 return None
             elif not self._ask(wanted, place, inside):
                 return None
@@ -203,6 +201,15 @@ class DriveMounts:
                 )
         return not code
 
+    def _tell_alone(self, wanted: MountRequest, place: str, inside: _Inside) -> None:
+        """Say that a volume is left out as there is nobody to ask; what to do about it once."""
+        todo = "" if self._told else ": say --load COMMAND, or run it in a terminal"
+        self._told.append(wanted.barcode)
+        tell(
+            f"rehydrate: volume {wanted.barcode} is wanted; in {shown(place)} is {inside.name}, and"
+            f" there is nobody to ask{todo}"
+        )
+
     def _is_loaded(self, wanted: MountRequest, place: str) -> bool:
         """Tell whether anything can be read; another volume is found out, and said, when it is."""
         inside = self._inside(place)
@@ -258,7 +265,7 @@ def _request(wanted: MountRequest, place: str, inside: _Inside) -> list[str]:
     why = []
     if wanted.wanted_bytes:
         why.append(f"{counted(wanted.containers, 'container')}, {size(wanted.wanted_bytes)}")
-    if wanted.seconds is not None:
+    if wanted.seconds is not None and wanted.seconds >= _TOLD:
         why.append(f"for about {duration(wanted.seconds)}")
     facts = f" ({', '.join(why)})" if why else ""
     lines = [

@@ -86,13 +86,15 @@ def test_what_is_in_the_drive_needs_nobody(shelf: dict[str, LtfsVolume], drive: 
 def test_without_anybody_other_volumes_are_refused(
     shelf: dict[str, LtfsVolume], drive: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert mounts(shelf, drive).mount(asked()) is None
+    alone = mounts(shelf, drive)
+    assert alone.mount(asked()) is None
     put(drive, NAMES[1])
-    assert mounts(shelf, drive).mount(asked()) is None
+    assert alone.mount(asked()) is None
     first, second = capsys.readouterr().err.splitlines()
     assert "is nothing that can be read (nothing is in" in first
+    assert first.endswith("there is nobody to ask: say --load COMMAND, or run it in a terminal")
     assert f"volume {NAMES[0]} is wanted" in second
-    assert f"is {NAMES[1]}, and there is nobody to ask: say --load COMMAND" in second
+    assert second.endswith(f"is {NAMES[1]}, and there is nobody to ask")
 
 
 def script(folder: Path, text: str) -> str:
@@ -190,7 +192,7 @@ def test_a_person_may_skip_or_stop(
 ) -> None:
     found = mounts(shelf, drive, person=True)
     os.write(keyboard, b"S\n")
-    assert found.mount(asked(seconds=None, wanted_bytes=0, then=())) is None
+    assert found.mount(asked(seconds=0.2, wanted_bytes=0, then=())) is None
     assert f"Volume {NAMES[0]} is wanted.\n" in capsys.readouterr().err
     for answer in (b"q\n", b"\x04"):
         os.write(keyboard, answer)
