@@ -78,3 +78,13 @@ def test_a_folder_copy_on_a_mounted_volume_says_so(tmp_path: Path) -> None:
     assert done.code == 0
     assert "it lies on an LTFS volume" in done.err
     assert {path: (tmp_path / "out" / path).read_bytes() for path in want} == want
+
+
+def test_a_drive_is_named_once(tmp_path: Path) -> None:
+    made(tmp_path, keep="Stream")
+    line = ("restore", tmp_path / "copy", "--tapes", tmp_path / "tapes", "-o", tmp_path / "out")
+    done = called(*line, "--drive", "a.json", "--drive", "a.json")
+    assert done.code == 2
+    assert "one drive was named twice" in done.err
+    many = str(tmp_path / "{barcode}.json")
+    assert called(*line, "--drive", many, "--drive", many).code == 0

@@ -181,6 +181,9 @@ def _mounts(
     volumes = [each.volume for each in inventories]
     if not options.restores:
         return NoMounts(), volumes
+    alone = [place for place in options.drives if place_in(place, "") == place]
+    if len(set(alone)) != len(alone):
+        raise RequestError("--drive: one drive was named twice", code="tape.drive")
     load = [] if options.load is None else load_words(options.load)
     kinds = {kind_of_drive(place_in(place, volumes[0].name)) for place in options.drives}
     files: dict[str, tuple[MountedFile, ...]] | None = None
