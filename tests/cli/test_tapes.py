@@ -105,7 +105,7 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
             writer.add(f"b/{path.relative_to(root / 'store').as_posix()}", path.read_bytes())
         write_image(writer.finish().partitions, root / "shelf" / f"{name}.json")
         done = called("inventory", root / "shelf" / f"{name}.json", "-o", root / "inventories",
-                      "--barcode", name)  # fmt: skip
+                      "--barcode", name, "--native")  # fmt: skip
         assert done.code == 0, done.err
     shutil.copytree(root / "store", root / "home", ignore=shutil.ignore_patterns("Data"))
     return root
@@ -341,6 +341,17 @@ def test_inventories_are_told_as_document_and_from_files(stage: Stage) -> None:
     assert found["files"] == len(sorted((stage.root / "store" / "Data").iterdir())[::3])
     assert found["bytes"] > SIZE
     assert found["saved"].endswith("ABC001L9.volume.json")
+    assert found["geometry"] is None, "the label says that drives were to compress"
+    plain = called("inventory", table, "-o", stage.tapes, "--barcode", NAMES[0])
+    assert "wraps       not known: no times for positioning" in plain.out
+    plan = stage.plan("--json").document["estimates"]
+    assert plan["at_least"]
+    assert [medium["locate_seconds"] is None for medium in plan["media"]] == [True, False, False]
+    assert all(medium["read_seconds"] > 0 for medium in plan["media"])
+    native = called(
+        "inventory", table, "-o", stage.tapes, "--barcode", NAMES[0], "--native", "--json"
+    )
+    assert native.document["geometry"] == "native"
     done = called("inventory", "--label", stage.tapes / "ABC001L9.1.label.xml",
                   "--index", stage.tapes / "ABC001L9.1.index.xml", "--barcode", "COPY01",
                   "--generation", "generic", "-o", stage.root / "other")  # fmt: skip

@@ -39,6 +39,7 @@ class VolumeWriter:
     version: str = "2.4.0"
     partitions: list[list[bytes | None]] = attrs.field(init=False)
     files: dict[str, tuple[int, list[Extent]]] = attrs.field(factory=dict)
+    compression: str = "<compression>true</compression>"
     generation: int = 0
     previous: tuple[str, int] | None = None
     changes: tuple[str, int] | None = None
@@ -60,7 +61,7 @@ class VolumeWriter:
             "<creator>tests</creator><formattime>2020-01-01T00:00:00Z</formattime>"
             f"<volumeuuid>{self.uuid}</volumeuuid><location><partition>{letter}</partition></location>"
             "<partitions><index>a</index><data>b</data></partitions>"
-            f"<blocksize>{self.block_size}</blocksize><compression>true</compression></ltfslabel>"
+            f"<blocksize>{self.block_size}</blocksize>{self.compression}</ltfslabel>"
         ).encode()
 
     def append(self, letter: str, data: bytes, sizes: Sequence[int] = ()) -> int:

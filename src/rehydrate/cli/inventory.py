@@ -20,6 +20,7 @@ from rehydrate.stores.tape.opening import DriveKind, kind_of_drive, open_drive
 
 __all__ = ["take"]
 
+_BASIS = ("native", "told")
 _Documents = tuple[Path | None, Path | None]
 
 
@@ -29,6 +30,7 @@ def take(
     *,
     barcode: str | None,
     generation: str | None,
+    native: bool,
     documents: _Documents,
     as_json: bool,
 ) -> int:
@@ -39,6 +41,7 @@ def take(
         out: Directory of the inventories.
         barcode: Name of the volume.
         generation: Generation of its tape.
+        native: Its data are stored at native size.
         documents: Files with label and index, instead of a drive.
         as_json: Print a document instead of text.
 
@@ -49,14 +52,17 @@ def take(
     if drive is None:
         if label is None or index is None or barcode is None:
             raise RequestError("name a drive, or say --label FILE --index FILE --barcode NAME")
-        return _saved(take_from_files(label, index, barcode, generation), out, as_json=as_json)
+        taken = take_from_files(label, index, barcode, generation, native=native)
+        return _saved(taken, out, as_json=as_json)
     if label is not None or index is not None:
         raise RequestError("--label and --index: instead of a drive, not with one")
     if kind_of_drive(drive) is DriveKind.MOUNT:
-        return _saved(take_from_mount(Path(drive), barcode, generation), out, as_json=as_json)
+        taken = take_from_mount(Path(drive), barcode, generation, native=native)
+        return _saved(taken, out, as_json=as_json)
     device = open_drive(drive)
     try:
-        return _saved(take_from_drive(device, barcode, generation), out, as_json=as_json)
+        taken = take_from_drive(device, barcode, generation, native=native)
+        return _saved(taken, out, as_json=as_json)
     finally:
         device.close()
 
@@ -76,21 +82,32 @@ def _saved(taken: Taken, out: Path, *, as_json: bool) -> int:
         ["files", f"{facts['files']:,}"],
         ["bytes", size(int(str(facts["bytes"])))],
         ["block size", size(int(str(facts["block_size"])))],
-        ["tape", str(facts["generation"] or "not known: no times, and the order of the blocks")],
+        [
+            "tape",
+            str(facts["generation"] or "not known: no times, and the order is that of blocks"),
+        ],
     ]
     if isinstance(written, dict) and written:
         rows.append(["written", ", ".join(f"{key}: {blocks:,} blocks"
                                           for key, blocks in written.items())])  # fmt: skip
     if taken.inventory.generation:
-        ends = len(taken.inventory.wrap_ends)
-        known = counted(ends, "end", "ends") + " told by the drive" if ends else "of native size"
-        rows.append(["wraps", known])
+        rows.append(["wraps", _wraps(taken)])
     for line in table(rows):
         say(line)
     if facts["damaged"]:
         say(f"{counted(int(str(facts['damaged'])), 'file has', 'files have')} no valid entry")
     say(f"saved in {shown(str(path))}")
     return OK
+
+
+def _wraps(taken: Taken) -> str:
+    """Say what is known of the places on the tape."""
+    ends = len(taken.inventory.wrap_ends)
+    if ends:
+        return counted(ends, "end", "ends") + " told by the drive"
+    if taken.inventory.volume.tape.geometry is not None:
+        return "taken to be of native size"
+    return "not known: no times for positioning, and the order is that of blocks"
 
 
 def _facts(taken: Taken) -> dict[str, Json]:
@@ -108,5 +125,6 @@ def _facts(taken: Taken) -> dict[str, Json]:
         "generation": inventory.generation or None,
         "written_blocks": dict(volume.written),
         "wrap_ends": len(inventory.wrap_ends),
+        "geometry": None if volume.tape.geometry is None else _BASIS[bool(inventory.wrap_ends)],
         "mounted": inventory.mounted,
     }

@@ -39,6 +39,15 @@ _Generation: TypeAlias = Annotated[
         default=False,
     ),
 ]
+_Native: TypeAlias = Annotated[
+    bool,
+    Option(
+        "--native",
+        text="The data are stored at native size (the drive did not compress them, or could not):"
+        " then places on the tape are known even if the drive does not tell the ends of wraps.",
+        default=False,
+    ),
+]
 _Label: TypeAlias = Annotated[
     Path | None,
     Option(
@@ -65,6 +74,7 @@ def inventory(
     out: _Out,
     barcode: _Barcode = None,
     generation: _Generation = None,
+    native: _Native = False,
     label: _Label = None,
     index: _Index = None,
     as_json: AsJson = False,
@@ -81,6 +91,7 @@ def inventory(
         out,
         barcode=barcode,
         generation=generation,
+        native=native,
         documents=(label, index),
         as_json=as_json,
     )

@@ -24,12 +24,14 @@ def label_document(label: LtfsLabel) -> bytes:
     Args:
         label: The label.
     """
+    known = label.compressed is not None
+    compression = f"<compression>{str(label.compressed).lower()}</compression>" if known else ""
     return (
         f'{_HEADING}<ltfslabel version="2.4.0"><creator>{_text(label.creator)}</creator>'
         f"<volumeuuid>{label.volume_uuid}</volumeuuid>"
         f"<location><partition>{label.partition}</partition></location><partitions>"
         f"<index>{label.index_partition}</index><data>{label.data_partition}</data></partitions>"
-        f"<blocksize>{label.block_size}</blocksize></ltfslabel>\n"
+        f"<blocksize>{label.block_size}</blocksize>{compression}</ltfslabel>\n"
     ).encode()
 
 

@@ -77,26 +77,30 @@ class Inventory:
         wrap_ends: Where wraps end, as the drive told; empty = not known.
         mounted: It was taken from a mounted volume: only where files begin is known, so that it can
             be read by its files only.
+        native: Somebody said that its data are stored at native size.
     """
 
     volume: LtfsVolume
     generation: str = ""
     wrap_ends: tuple[WrapEnd, ...] = ()
     mounted: bool = False
+    native: bool = False
 
 
 def with_generation(
-    volume: LtfsVolume, generation: str, ends: Sequence[WrapEnd] = ()
+    volume: LtfsVolume, generation: str, ends: Sequence[WrapEnd] = (), *, native: bool = False
 ) -> LtfsVolume:
     """Return a volume with the times of its generation.
 
-    Where the drive did not tell the ends of wraps, they are taken to be of native size, in the
-    usual layout of LTFS: one wrap pair for the index, the others for data.
+    Where the drive did not tell the ends of wraps, there is a geometry only if the data are known
+    to be stored at native size, as a plan by wraps of the wrong size may be worse than none. Then
+    the layout is the usual one of LTFS: one wrap pair for the index, the others for data.
 
     Args:
         volume: The volume.
         generation: Name of the generation; empty = nothing is known.
         ends: Ends of wraps as the drive told.
+        native: The data are stored at native size, even if the label does not say so.
 
     Raises:
         RequestError: With code ``"tape.generation"`` if there is no such generation, or
@@ -111,7 +115,9 @@ def with_generation(
             f"{generation!r} is no known generation; there are {', '.join(FORMATS)}",
             code="tape.generation",
         )
-    geometry = _geometry(known, ends, unit, volume)
+    geometry = None
+    if ends or native or volume.label.compressed is False:
+        geometry = _geometry(known, ends, unit, volume)
     return attrs.evolve(volume, tape=Tape(model_of(known), geometry, unit_bytes=unit))
 
 
@@ -202,7 +208,7 @@ def load_inventory(path: Path) -> Inventory:
     if told.mounted:
         volume = attrs.evolve(volume, read_through=0)
     try:
-        volume = with_generation(volume, told.generation, told.wrap_ends)
+        volume = with_generation(volume, told.generation, told.wrap_ends, native=told.native)
     except RequestError as error:
         raise _wrong(path)(f"has a tape that cannot be: {error.message}") from error
     return Inventory(
@@ -210,6 +216,7 @@ def load_inventory(path: Path) -> Inventory:
         generation=told.generation,
         wrap_ends=told.wrap_ends,
         mounted=told.mounted,
+        native=told.native,
     )
 
 
@@ -229,6 +236,7 @@ class Told:
         wrap_ends: Ends of wraps.
         label_barcode: Barcode in the VOL1 label, or empty.
         mounted: See :class:`Inventory`.
+        native: See :class:`Inventory`.
     """
 
     barcode: str
@@ -242,6 +250,7 @@ class Told:
     wrap_ends: tuple[WrapEnd, ...]
     label_barcode: str
     mounted: bool
+    native: bool = False
 
     def as_record(self) -> dict[str, object]:
         """Return what is written."""
@@ -259,6 +268,7 @@ class Told:
             "wrap_ends": [[end.wrap, end.partition, end.last] for end in self.wrap_ends],
             "label_barcode": self.label_barcode,
             "mounted": self.mounted,
+            "native": self.native,
         }
 
 
@@ -291,6 +301,7 @@ def read_told(path: Path) -> Told:
         wrap_ends=tuple(_wrap_end(fields, end) for end in ends),
         label_barcode=fields.text("label_barcode", least=0, default=""),
         mounted=fields.flag("mounted", default=False),
+        native=fields.flag("native", default=False),
     )
     fields.done()
     if not BARCODE.fullmatch(told.barcode) or path.name != f"{told.barcode}{SUFFIX}":

@@ -20,6 +20,7 @@ _VOL1_BYTES: Final = 80
 _SMALLEST_BLOCK, _LARGEST_BLOCK = 512, (1 << 24) - 1
 NEWEST: Final = (2, 5)
 """The newest format that is known."""
+_COMPRESSED: Final = {"true": True, "false": False}
 _NUMBER: Final = re.compile("[0-9]{1,9}")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -35,6 +36,7 @@ class LtfsLabel:
         data_partition: Letter of the other one.
         block_size: Largest record in bytes.
         creator: Program that formatted the volume.
+        compressed: Whether drives were told to compress what is written; ``None`` = not said.
     """
 
     volume_uuid: uuid.UUID
@@ -43,6 +45,7 @@ class LtfsLabel:
     data_partition: str
     block_size: int
     creator: str = ""
+    compressed: bool | None = None
 
     @property
     def letters(self) -> tuple[str, str]:
@@ -83,6 +86,7 @@ def parse_label(raw: bytes) -> LtfsLabel:
         data_partition=letters[1],
         block_size=int(size),
         creator=tree.get("creator", ""),
+        compressed=_COMPRESSED.get(tree.get("compression", "").lower()),
     )
 
 

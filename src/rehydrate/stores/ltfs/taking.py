@@ -81,13 +81,16 @@ def generation_of(barcode: str, given: str | None) -> str:
     return _BY_BARCODE.get(barcode[-2:], "") if len(barcode) == _LONG_BARCODE else ""
 
 
-def take_from_drive(drive: TapeDrive, barcode: str | None, generation: str | None) -> Taken:
+def take_from_drive(
+    drive: TapeDrive, barcode: str | None, generation: str | None, *, native: bool = False
+) -> Taken:
     """Read label and newest index from the volume in a drive.
 
     Args:
         drive: The drive.
         barcode: Name of the volume; that of its label if ``None``.
         generation: Generation of its tape; as its barcode ends if ``None``.
+        native: Its data are known to be stored at native size.
 
     Raises:
         RequestError: It has no usable barcode, or there is no such generation.
@@ -100,22 +103,25 @@ def take_from_drive(drive: TapeDrive, barcode: str | None, generation: str | Non
         with suppress(StoreReadError):
             ends = tuple(drive.wrap_ends())
     known = generation_of(name, generation)
-    volume = with_generation(attrs.evolve(found, name=name), known, ends)
+    volume = with_generation(attrs.evolve(found, name=name), known, ends, native=native)
     letter, block = volume.index.head.location
     return Taken(
-        inventory=Inventory(volume=volume, generation=known, wrap_ends=ends),
+        inventory=Inventory(volume=volume, generation=known, wrap_ends=ends, native=native),
         label=_label(drive),
         index=lambda: _records(drive, volume.numbers[letter], block),
     )
 
 
-def take_from_mount(folder: Path, barcode: str | None, generation: str | None) -> Taken:
+def take_from_mount(
+    folder: Path, barcode: str | None, generation: str | None, *, native: bool = False
+) -> Taken:
     """Look at a mounted volume.
 
     Args:
         folder: Where it is mounted.
         barcode: Name of the volume; what the mount tells if ``None``.
         generation: Generation of its tape; as its barcode ends if ``None``.
+        native: Its data are known to be stored at native size.
 
     Raises:
         RequestError: It has no usable barcode, or there is no such generation.
@@ -130,14 +136,16 @@ def take_from_mount(folder: Path, barcode: str | None, generation: str | None) -
     index = found.index
     index.head = attrs.evolve(index.head, generation=facts.generation)
     known = generation_of(name, generation)
-    volume = with_generation(found, known)
+    volume = with_generation(found, known, native=native)
     return Taken(
-        inventory=Inventory(volume=volume, generation=known, mounted=True),
+        inventory=Inventory(volume=volume, generation=known, mounted=True, native=native),
         label=label_document(volume.label),
     )
 
 
-def take_from_files(label: Path, index: Path, barcode: str, generation: str | None) -> Taken:
+def take_from_files(
+    label: Path, index: Path, barcode: str, generation: str | None, *, native: bool = False
+) -> Taken:
     """Take label and index that an LTFS program saved; the index partition is number 0.
 
     Args:
@@ -145,6 +153,7 @@ def take_from_files(label: Path, index: Path, barcode: str, generation: str | No
         index: File with the index as XML.
         barcode: Name of the volume.
         generation: Generation of its tape; as its barcode ends if ``None``.
+        native: Its data are known to be stored at native size.
 
     Raises:
         RequestError: The barcode cannot be used, or there is no such generation.
@@ -153,13 +162,14 @@ def take_from_files(label: Path, index: Path, barcode: str, generation: str | No
     name = _usable(barcode)
     raw = read_whole(label, LARGEST_LABEL)
     known = generation_of(name, generation)
-    volume = with_generation(LtfsVolume.saved(name, raw, pieces_of(index)), known)
+    volume = LtfsVolume.saved(name, raw, pieces_of(index))
+    volume = with_generation(volume, known, native=native)
     if volume.index.head.incremental:
         raise CorruptMetadataError(
             f"{index} holds changes only: save the newest complete index", code="ltfs.incremental"
         )
     return Taken(
-        inventory=Inventory(volume=volume, generation=known),
+        inventory=Inventory(volume=volume, generation=known, native=native),
         label=raw,
         index=lambda: pieces_of(index),
     )
@@ -195,6 +205,7 @@ def save_inventory(taken: Taken, folder: Path) -> Path:
         wrap_ends=taken.inventory.wrap_ends,
         label_barcode=volume.inner_barcode,
         mounted=taken.inventory.mounted,
+        native=taken.inventory.native,
     )
     try:
         folder.mkdir(parents=True, exist_ok=True)

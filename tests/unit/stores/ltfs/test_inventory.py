@@ -11,10 +11,12 @@ import pytest
 
 from rehydrate.errors import RequestError, RestoreError, StoreReadError
 from rehydrate.media.geometry import WrapEnd
+from rehydrate.media.ordering import Kept
 from rehydrate.stores.ltfs.documents import index_document, label_document
 from rehydrate.stores.ltfs.index import parse_index
 from rehydrate.stores.ltfs.inventory import Inventory, load_inventories, load_inventory
 from rehydrate.stores.ltfs.label import parse_label
+from rehydrate.stores.ltfs.store import LtfsStore
 from rehydrate.stores.ltfs.taking import (
     Taken,
     generation_of,
@@ -24,6 +26,8 @@ from rehydrate.stores.ltfs.taking import (
     take_from_mount,
 )
 from rehydrate.stores.ltfs.volume import LtfsVolume
+from rehydrate.stores.tape.drive import MountRequest, TapeDrive
+from rehydrate.values import StorePath
 from tests.ltfs_volume import SAMPLES, CountingDrive, VolumeWriter, sample
 
 NAMES = ("plain", "a/b/deep & <odd>", "white \t space", "back\\slash", "line\nbreak", "caf\u00e9")
@@ -44,8 +48,15 @@ class TellingDrive(CountingDrive):
         return WrapEnd(0, 0, 3), WrapEnd(2, 1, 9), WrapEnd(3, 1, 20)
 
 
-def taken(writer: VolumeWriter, barcode: str | None = None, generation: str | None = None) -> Taken:
-    return take_from_drive(CountingDrive(writer.partitions), barcode, generation)
+def taken(
+    writer: VolumeWriter,
+    barcode: str | None = None,
+    generation: str | None = None,
+    *,
+    native: bool = False,
+) -> Taken:
+    drive = CountingDrive(writer.partitions)
+    return take_from_drive(drive, barcode, generation, native=native)
 
 
 def same(one: LtfsVolume, other: LtfsVolume) -> bool:
@@ -92,14 +103,41 @@ def test_ends_of_wraps_make_the_geometry(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("generation", ["LTO-5", "LTO-6", "LTO-7", "LTO-7M", "LTO-8", "LTO-9"])
-def test_wraps_are_assumed_where_nobody_tells(generation: str) -> None:
-    geometry = taken(written(), None, generation).inventory.volume.tape.geometry
-    assert geometry is not None
-    assert not geometry.reported
+def test_wraps_are_assumed_where_data_are_stored_at_native_size(
+    generation: str, tmp_path: Path
+) -> None:
+    writer = written()
+    save_inventory(taken(writer, None, generation, native=True), tmp_path)
+    (said,) = load_inventories(tmp_path)
+    label = written(compression="<compression>false</compression>")
+    for found in (said.volume, taken(label, None, generation).inventory.volume):
+        geometry = found.tape.geometry
+        assert geometry is not None
+        assert not geometry.reported
+
+
+@pytest.mark.parametrize("text", ["<compression>true</compression>", "", "<compression/>"])
+def test_wraps_are_not_assumed_where_drives_may_have_compressed(text: str, tmp_path: Path) -> None:
+    """A plan by wraps of the wrong size may be worse than the order of the blocks."""
+    save_inventory(taken(written(compression=text), None, "LTO-9"), tmp_path)
+    (again,) = load_inventories(tmp_path)
+    assert again.volume.tape.geometry is None
+    assert again.volume.tape.model is not None, "times of reading are known all the same"
+    store = LtfsStore([again.volume], Nobody())
+    (need,) = store.volumes_needed([StorePath(NAMES[1])])
+    assert (need.locate_s, need.kept) == (None, Kept.NO_GEOMETRY)
+    assert need.read_s is not None
+
+
+class Nobody:
+    """Mounts nothing."""
+
+    def mount(self, wanted: MountRequest, /) -> TapeDrive | None:
+        raise AssertionError(wanted)
 
 
 def test_wraps_of_some_generations_are_not_assumed() -> None:
-    tape = taken(written(), None, "LTO-10").inventory.volume.tape
+    tape = taken(written(), None, "LTO-10", native=True).inventory.volume.tape
     assert tape.geometry is None
     assert tape.model is not None
 
@@ -186,8 +224,11 @@ def test_odd_names_come_back(tmp_path: Path) -> None:
 
 
 def test_labels_are_written_so_that_they_are_read() -> None:
-    label = parse_label(VolumeWriter().label("b"))
-    assert parse_label(label_document(label)) == label
+    for text, known in (("true", True), ("False", False), ("yes", None)):
+        writer = VolumeWriter(compression=f"<compression>{text}</compression>")
+        label = parse_label(writer.label("b"))
+        assert label.compressed is known
+        assert parse_label(label_document(label)) == label
 
 
 def mounted(folder: Path, **more: str) -> Path:
@@ -322,6 +363,7 @@ def test_two_of_one_volume_are_refused(tmp_path: Path) -> None:
         {"wrap_ends": [[0, 0, 1]] * 5000},
         {"wrap_ends": "x"},
         {"mounted": 1},
+        {"native": 1},
         {"unknown": 1},
     ],
     ids=str,
