@@ -15,7 +15,7 @@ import attrs
 import numpy as np
 
 from rehydrate.media.geometry import Ints
-from rehydrate.media.ordering import OrderOptions, order_segments
+from rehydrate.media.ordering import Ordering, OrderOptions, order_segments
 from rehydrate.media.pricing import Tape
 from rehydrate.media.segments import UNKNOWN, Segments
 from rehydrate.stores.ltfs.catalogue import Part
@@ -192,7 +192,8 @@ def order_parts(
         drives: Drives that read at a time.
         held: What is in the drives; these volumes come first.
         options: Choices; drives, and which volumes are loaded, are filled in here.
-        recommends: Asks the drive where no geometry is known.
+        recommends: Asks the drive where no geometry is known, or one is only assumed: the drive
+            knows its tape.
     """
     names = list(volumes)
     numbers = {name: number for number, name in enumerate(names)}
@@ -208,15 +209,15 @@ def order_parts(
     chosen = attrs.evolve(options or OrderOptions(), drives=drives, loaded=loaded)
     ordering = order_segments(steps.segments(), tapes, chosen)
     kept = {about.volume: str(about.kept) for about in ordering.volumes}
-    for about in ordering.volumes:
-        if about.volume not in loaded or recommends is None or not math.isnan(about.locate_s):
-            continue
-        part = slice(about.first, about.first + about.count)
-        advised = _advised(volumes[names[about.volume]], steps, ordering.order[part], recommends)
-        if advised is not None:
-            for column in (ordering.order, ordering.read_s):
-                column[part] = column[part][advised]
-            kept[about.volume] = "as the drive recommends"
+    if recommends is not None:
+        for place, about in enumerate(ordering.volumes):
+            if about.volume not in loaded or _is_reported(volumes[names[about.volume]]):
+                continue
+            part = ordering.order[about.first : about.first + about.count]
+            advised = _advised(volumes[names[about.volume]], steps, part, recommends)
+            if advised is not None:
+                ordering = _as_advised(ordering, place, advised)
+                kept[about.volume] = "as the drive recommends"
     sharing = share(
         ordering,
         tapes,
@@ -261,11 +262,30 @@ def _tape(volume: LtfsVolume, at: TapePosition | None) -> Tape:
 def _advised(
     volume: LtfsVolume, steps: _Steps, part: Ints, recommends: Recommends
 ) -> list[int] | None:
-    """Ask the drive; what is no permutation is no advice."""
-    order = recommends(volume, [steps.stretch(step) for step in part])
+    """Ask the drive, in the logical order; what is no permutation is no advice."""
+    stretches = [steps.stretch(step) for step in part]
+    places = [(stretch.partition, stretch.first) for stretch in stretches]
+    logical = sorted(range(len(part)), key=places.__getitem__)
+    order = recommends(volume, [stretches[at] for at in logical])
     if order is None or sorted(order) != list(range(len(part))):
         return None
-    return list(order)
+    return [logical[at] for at in order]
+
+
+def _is_reported(volume: LtfsVolume) -> bool:
+    """Return whether the drive told where wraps end."""
+    return volume.tape.geometry is not None and volume.tape.geometry.reported
+
+
+def _as_advised(ordering: Ordering, place: int, advised: Sequence[int]) -> Ordering:
+    """Return an ordering with the order of the drive for a volume, whose locates nobody priced."""
+    about = ordering.volumes[place]
+    part = slice(about.first, about.first + about.count)
+    order, read, locate = ordering.order.copy(), ordering.read_s.copy(), ordering.locate_s.copy()
+    order[part], read[part], locate[part] = order[part][advised], read[part][advised], math.nan
+    volumes = list(ordering.volumes)
+    volumes[place] = attrs.evolve(about, locate_s=math.nan)
+    return attrs.evolve(ordering, order=order, read_s=read, locate_s=locate, volumes=tuple(volumes))
 
 
 def _need(name: str, steps: _Steps, sharing: Shared, mount: Stay, kept: str) -> VolumeNeed:

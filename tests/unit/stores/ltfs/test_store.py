@@ -384,6 +384,37 @@ class TestOrder:
         (need,) = LtfsStore([measured], Library({})).volumes_needed([StorePath("one")])
         assert need.locate_s is not None
 
+    @pytest.mark.parametrize("reported", [False, True])
+    def test_the_drive_is_asked_where_a_geometry_is_only_assumed(self, *, reported: bool) -> None:
+        """What is asked for is sorted logically, as long lists are cut in that order."""
+        asked: list[Sequence[Stretch]] = []
+
+        class Advising(CountingDrive):
+            def recommended_order(self, stretches: Sequence[Stretch], /) -> Sequence[int] | None:
+                asked.append(stretches)
+                return range(len(stretches))[::-1]
+
+        found, made, _ = self.fragments()
+        lto = FORMATS["LTO-9"]
+        geometry = native_geometry(lto, pairs=(1, 137), unit_bytes=512)
+        geometry = attrs.evolve(geometry, reported=reported)
+        tape = Tape(model=model_of(lto), geometry=geometry)
+        library = Library({"TAPE01": lambda: Advising(made.partitions)})
+        store = LtfsStore([attrs.evolve(found, tape=tape)], library)
+        paths = [StorePath("many"), StorePath("one")]
+        plain = store.order_containers_restore(paths)
+        store.read_backup_file(paths[1], 0, 1)
+        answer = store.order_containers_restore(paths)
+        (need,) = store.volumes_needed(paths)
+        assert (need.kept == "as the drive recommends") is not reported
+        assert (need.locate_s is None) is not reported, "nobody knows what its order takes"
+        assert need.read_s is not None
+        assert set(answer) == set(plain)
+        if not reported:
+            firsts = [(stretch.partition, stretch.first) for stretch in asked[0]]
+            assert firsts == sorted(firsts)
+            assert answer != plain
+
     def test_the_drive_is_asked_where_no_geometry_is_known(self) -> None:
         asked: list[Sequence[Stretch]] = []
         answer: list[int] | None = [2, 0, 1]
