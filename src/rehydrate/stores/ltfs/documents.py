@@ -84,13 +84,19 @@ def _below(index: Index) -> Iterator[str]:
         elif columns.problem[node] == Problem.NAME or not index.name(node):
             continue
         elif columns.kind[node] == Kind.DIRECTORY:
-            yield f"<directory>{_name(index.name(node))}<contents>\n"
+            yield f"<directory>{_name(index.name(node))}{_uid(index, node)}<contents>\n"
             open_folders.append(index.children(node))
         elif columns.kind[node] == Kind.FILE:
             yield (
-                f"<file>{_name(index.name(node))}<length>{index.length(node)}</length>"
+                f"<file>{_name(index.name(node))}{_uid(index, node)}<length>{index.length(node)}</length>"
                 f"<extentinfo>{''.join(_extents(index, node))}</extentinfo></file>\n"
             )
+
+
+def _uid(index: Index, node: int) -> str:
+    """Return the number of a node, without which changes could not be applied later."""
+    uid = int(index.columns.uid[node]) if len(index.columns.uid) else 0
+    return f"<fileuid>{uid}</fileuid>" if uid else ""
 
 
 def _extents(index: Index, node: int) -> Iterator[str]:

@@ -78,7 +78,7 @@ def generation_of(barcode: str, given: str | None) -> str:
     """
     if given is not None:
         return "" if given == _GENERIC else given
-    return _BY_BARCODE.get(barcode[-2:], "") if len(barcode) == _LONG_BARCODE else ""
+    return _BY_BARCODE.get(barcode[-2:].upper(), "") if len(barcode) == _LONG_BARCODE else ""
 
 
 def take_from_drive(

@@ -143,7 +143,7 @@ def test_wraps_of_some_generations_are_not_assumed() -> None:
 
 
 def test_barcodes_tell_the_generation() -> None:
-    assert generation_of("ABC123L8", None) == "LTO-8"
+    assert generation_of("ABC123L8", None) == generation_of("abc123l8", None) == "LTO-8"
     assert generation_of("ABC123M8", None) == "LTO-7M"
     assert generation_of("ABC123L8", "LTO-9") == "LTO-9"
     assert generation_of("ABC123L8", "generic") == ""
@@ -181,7 +181,7 @@ def test_an_index_with_changes_behind_it_is_saved_as_one(tmp_path: Path) -> None
     block = writer.append("b", b"new")
     writer.generation += 1
     contents = (
-        "<file><name>late</name><length>3</length><extentinfo><extent><fileoffset>0</fileoffset>"
+        "<file><name>late</name><fileuid>77</fileuid><length>3</length><extentinfo><extent><fileoffset>0</fileoffset>"
         f"<partition>b</partition><startblock>{block}</startblock><byteoffset>0</byteoffset>"
         "<bytecount>3</bytecount></extent></extentinfo></file>"
     )
@@ -191,6 +191,11 @@ def test_an_index_with_changes_behind_it_is_saved_as_one(tmp_path: Path) -> None
     (again,) = load_inventories(tmp_path)
     assert again.volume.size_of("late") == 3
     assert same(found.inventory.volume, again.volume)
+    numbers = [
+        int(each.index.columns.uid[each.index.find("late") or 0])
+        for each in (found.inventory.volume, again.volume)
+    ]
+    assert numbers == [77, 77], "changes that come later are applied by these numbers"
 
 
 @pytest.mark.parametrize("name", SAMPLES)
