@@ -67,7 +67,10 @@ class ObjectState:
 
 
 class Archive(Protocol):
-    """What thawing asks of a service; both calls may come from several threads."""
+    """What thawing asks of a service; both calls may come from several threads.
+
+    An object that is being thawed is looked at again by :meth:`state`, never by :meth:`thaw`.
+    """
 
     def state(self, key: str, version: str | None, /) -> ObjectState:
         """Ask for the state of an object.
@@ -78,7 +81,8 @@ class Archive(Protocol):
 
         Raises:
             ContainerNotFoundError: There is no such object or version.
-            StoreReadError: The service refused.
+            StoreReadError: The service refused. This and ``OSError`` leave what was known: an object
+                of which nothing is known is read, and the read tells what is wrong.
         """
         ...
 
@@ -95,7 +99,9 @@ class Archive(Protocol):
             days: How long the copy is to be kept.
 
         Raises:
-            StoreReadError: Refused; with code ``"thaw.capacity"`` if a cheaper tier may do.
+            StoreReadError: Refused; with code ``"thaw.capacity"`` if a cheaper tier may do. Any other
+                exception counts as refused, too. Unless ``retryable`` is ``False`` it is asked again
+                a few times.
         """
         ...
 

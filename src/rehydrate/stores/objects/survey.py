@@ -80,7 +80,7 @@ class Survey:
     def _ask(self, path: StorePath) -> ObjectState | None:
         try:
             return self._archive.state(path, self.version_of(path))
-        except StoreError:
+        except (StoreError, OSError):
             return None
 
     def state(self, path: StorePath) -> ObjectState | None:

@@ -66,7 +66,7 @@ class FakeService:
         self.objects: dict[str, Frozen] = {}
         self.asked: list[tuple[str, str, int]] = []
         self.looks: list[str] = []
-        self.refuse: Callable[[str, str], StoreError | None] = lambda _key, _speed: None
+        self.refuse: Callable[[str, str], Exception | None] = lambda _key, _speed: None
         self.silent = False
         self.vanished = False
 
@@ -740,3 +740,52 @@ def test_every_way_of_the_table_works_without_options(
         assert service.asked_for == "ab"
         for name in "ab":
             service.objects[name] = Frozen(GB, tier=tier)
+
+
+class SdkError(Exception):
+    """What the client of a vendor may raise: nothing of ours."""
+
+    retryable = False
+
+
+@pytest.mark.parametrize("error", [SdkError("not today"), ConnectionError("lost")])
+def test_foreign_exception_of_a_thaw_is_a_refusal_and_nothing_waits_for_it(
+    service: FakeService, clock: FakeClock, job: Path, error: Exception
+) -> None:
+    service.objects = {"a": Frozen(GB), "b": Frozen(GB)}
+    service.refuse = lambda key, _speed: error if key == "a" else None
+    store = store_of(service, job)
+    ordered(store, "ab")
+    for _ in range(4):
+        if isinstance(error, ConnectionError):
+            assert preview(store, "a") is not None
+        clock.now += 2000
+    found = refused(store, "a")
+    assert found.code == "thaw.refused"
+    assert type(error).__name__ in found.message
+    assert service.asked_for == "b"
+
+
+def test_archive_may_cancel_out_of_a_thaw(service: FakeService, job: Path) -> None:
+    service.objects = {"a": Frozen(GB)}
+    service.refuse = lambda _key, _speed: Cancelled()
+    store = store_of(service, job)
+    with pytest.raises(Cancelled):
+        preview(store, "a")
+
+
+def test_broken_connection_to_the_archive_costs_no_other_object(
+    service: FakeService, job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.objects = {"a": Frozen(GB, tier=""), "b": Frozen(GB)}
+    known = service.state
+
+    def state(key: str, version: str | None, /) -> ObjectState:
+        if key == "a":
+            raise ConnectionError
+        return known(key, version)
+
+    monkeypatch.setattr(service, "state", state)
+    store = store_of(service, job)
+    assert ordered(store, "ba") == "ab"  # as if it could be read: the read tells
+    assert preview(store, "b") is not None
