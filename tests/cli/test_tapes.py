@@ -388,6 +388,7 @@ def answering(words: Sequence[str | Path], *steps: Callable[[], bytes]) -> tuple
     return process.returncode, said.decode()
 
 
+@pytest.mark.slow
 def test_a_person_is_asked_told_of_wrong_tapes_skips_stops_and_goes_on(stage: Stage) -> None:
     def puts(name: str) -> Callable[[], bytes]:
         def act() -> bytes:
