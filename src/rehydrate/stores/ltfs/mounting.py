@@ -145,6 +145,10 @@ class Drive:
             ))  # fmt: skip
         try:
             volume.check_mounted(device)
+        except NotReadyError as error:
+            _give_back(device.close)
+            self._refusals.postpone(volume, error)
+            raise
         except (RestoreError, OSError) as error:
             _give_back(device.close)
             problem = error if isinstance(error, StoreError) else StoreReadError(str(error))

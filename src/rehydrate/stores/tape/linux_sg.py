@@ -15,7 +15,7 @@ from typing import Final, Protocol, Self
 
 import attrs
 
-from rehydrate.errors import RestoreError, StoreError, StoreReadError
+from rehydrate.errors import NotReadyError, RestoreError, StoreError, StoreReadError
 from rehydrate.media import rao
 from rehydrate.media.geometry import WrapEnd
 from rehydrate.stores.tape import scsi
@@ -39,6 +39,7 @@ _DRIVER_SENSE: Final = 0x08
 _BUSY: Final = frozenset({0x08, 0x28})  # BUSY, TASK SET FULL
 _MINUTE_MS: Final = 60_000
 _RECORD_BYTES: Final = 1 << 20
+_LOADING_SECONDS: Final = 5.0
 _ATTENTIONS: Final = 3  # a drive tells of a new volume by refusing a command once
 
 
@@ -277,6 +278,8 @@ class SgDrive:
 
 def _failure(what: str, sense: scsi.Sense) -> StoreError:
     message = f"the drive cannot {what}: {sense}"
+    if sense.loading:
+        return NotReadyError(f"{message}, it is about to be ready", retry_after=_LOADING_SECONDS)
     return end_of_data(message) if sense.end_of_data else read_failed(message)
 
 

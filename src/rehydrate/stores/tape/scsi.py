@@ -36,6 +36,8 @@ _WRAP_HEADER: Final = 4
 WRAP_ANSWER_BYTES: Final = _WRAP_HEADER + 12 * 4096
 MOST_READ: Final = (1 << 24) - 1
 """Largest record that READ(6) asks for."""
+_NOT_READY: Final = 2
+_LOADING: Final = frozenset({0x0401, 0x0407})  # becoming ready, operation in progress
 _BLANK_CHECK: Final = 8
 _ILLEGAL_REQUEST: Final = 5
 _DONE: Final = frozenset({0, 1})  # no sense, recovered error
@@ -95,6 +97,11 @@ class Sense:
     def volume_changed(self) -> bool:
         """The drive tells that another volume may be in it."""
         return self.attention and self.code >> 8 == _MEDIUM_CHANGED
+
+    @property
+    def loading(self) -> bool:
+        """The drive is about to be ready, or busy with the volume, and says so."""
+        return self.key == _NOT_READY and self.code in _LOADING
 
     @property
     def not_offered(self) -> bool:

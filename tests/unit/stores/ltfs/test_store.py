@@ -249,6 +249,20 @@ class TestVolumes:
             assert 0 < caught.value.retry_after <= 5
             assert len(library.names) == asked
 
+    def test_a_volume_that_is_loaded_but_not_ready_is_asked_for_again(self) -> None:
+        class Loading(CountingDrive):
+            def read_record(self) -> bytes | None:
+                raise NotReadyError("loading", retry_after=5)
+
+        made, watch = writer(), HandClock()
+        library = Library({"TAPE01": lambda: Loading(made.partitions)})
+        store = LtfsStore([volume(made)], library, clock=watch)
+        with pytest.raises(NotReadyError):
+            store.preview_container_read(ONE, [FileExtent(0, 1)])
+        library.shelf["TAPE01"] = made.partitions
+        watch.sleep(5)
+        assert store.read_backup_file(ONE, 0, 5_000) == DATA[ONE][:5_000]
+
     def test_what_is_at_hand(self) -> None:
         first, second = writer(1), VolumeWriter(2, "TAPE02").add("tail", b"tail").finish()
         four, five, six = (StorePath(name) for name in ("four", "five", "six"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from rehydrate.errors import CorruptMetadataError, LimitError, StoreReadError
+from rehydrate.errors import CorruptMetadataError, LimitError, NotReadyError, StoreReadError
 from rehydrate.media import rao
 from rehydrate.media.geometry import WrapEnd
 from rehydrate.stores.ltfs.store import LtfsStore
@@ -179,6 +179,19 @@ def test_a_drive_that_tells_of_a_new_volume_is_asked_again(tmp_path: Path) -> No
     assert drive.position() == TapePosition(1, 0)
     device.trouble = [(0, 0, 8, sense(ATTENTION))] * 2
     assert drive.wrap_ends()
+
+
+@pytest.mark.parametrize("code", [0x0401, 0x0407])
+def test_a_drive_that_is_loading_comes_later(code: int, tmp_path: Path) -> None:
+    drive, device = drive_of(tmp_path, volume())
+    device.trouble = [(0, 0, 8, sense(2, code=code))]
+    with pytest.raises(NotReadyError, match="about to be ready") as caught:
+        drive.locate(0, 0)
+    assert caught.value.retry_after > 0
+    drive.locate(0, 0)
+    device.trouble = [(0, 0, 8, sense(2, code=0x3A00))]
+    with pytest.raises(StoreReadError, match="2h/3Ah"):
+        drive.locate(0, 0)
 
 
 def test_a_way_from_an_unknown_place_is_not_gone(tmp_path: Path) -> None:
