@@ -3,10 +3,9 @@
 import os
 import select
 import shlex
-import shutil
-import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,47 +14,30 @@ from typing import Final
 import attrs
 
 from rehydrate.cli.interrupt import stop_asked
+from rehydrate.cli.load_program import run_loader
 from rehydrate.cli.output import shown, tell
 from rehydrate.cli.progress import without_bar
 from rehydrate.cli.sizes import counted, duration, size
-from rehydrate.errors import Cancelled, NotReadyError, RequestError, RestoreError, StoreReadError
+from rehydrate.errors import Cancelled, NotReadyError, RestoreError, StoreReadError
 from rehydrate.stores.ltfs.mounted import MountedDrive, MountedFile, mount_identity
 from rehydrate.stores.ltfs.newest import read_labels
 from rehydrate.stores.ltfs.volume import LtfsVolume
 from rehydrate.stores.tape.drive import MountRequest, TapeDrive
 from rehydrate.stores.tape.opening import DriveKind, kind_of_drive, open_drive
 
-__all__ = ["DriveMounts", "NoMounts", "load_words", "place_in"]
+__all__ = ["DriveMounts", "NoMounts", "place_in"]
 
 _BARCODE: Final = "{barcode}"
 _DRIVE: Final = "{drive}"
 _LATER: Final = 75  # EX_TEMPFAIL of sysexits.h
-_NOT_RUN: Final = 127  # as shells say it
 _LATER_SECONDS: Final = 60.0
 _POLL: Final = 0.2
+_READY_POLL: Final = 1.0
+_READY_TURNS: Final = 300
+"""Turns of waiting for a drive that says that it is about to be ready; loading takes 12 to 20 s."""
 _TOLD: Final = 1.0  # seconds; where positioning is not known, less would be no time at all
 _NEXT_SHOWN: Final = 4
-_LINES: Final = 20
 _LINE: Final = 4096
-
-
-def load_words(command: str) -> list[str]:
-    """Split the command that loads volumes into words, as a shell would.
-
-    Args:
-        command: The command; no shell runs it.
-
-    Raises:
-        RequestError: With code ``"tape.load"`` if it has an open quote, or there is no such program.
-    """
-    try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise RequestError(f"--load: {error}: {command!r}", code="tape.load") from error
-    if not words or shutil.which(words[0]) is None:
-        name = f"there is no program {words[0]}" if words else "name a program"
-        raise RequestError(f"--load: {name}", code="tape.load")
-    return words
 
 
 def place_in(place: str, barcode: str) -> str:
@@ -121,6 +103,7 @@ class DriveMounts:
     files: Callable[[str], tuple[MountedFile, ...]] | None = None
     asks: Callable[[], bool] = attrs.Factory(lambda: somebody_is_there)
     _one: threading.Lock = attrs.field(factory=threading.Lock, init=False)
+    _stopped: threading.Event = attrs.field(factory=threading.Event, init=False)
     _told: list[str] = attrs.field(factory=list, init=False)
 
     def mount(self, wanted: MountRequest, /) -> TapeDrive | None:
@@ -170,7 +153,9 @@ class DriveMounts:
     def _inside(self, place: str) -> _Inside:
         """Look what is in a drive; whatever cannot be read is nothing that we know."""
         try:
-            identity, name = _look(place)
+            identity, name = _look_when_ready(place)
+        except Cancelled:
+            raise
         except RestoreError as error:
             return _Inside(None, f"nothing that can be read ({error.message})")
         known = [
@@ -185,7 +170,7 @@ class DriveMounts:
         words = [
             word.replace(_BARCODE, wanted.barcode).replace(_DRIVE, place) for word in self.load
         ]
-        code, said = _run(words)
+        code, said = run_loader(words)
         with without_bar():
             for line in said:
                 tell(f"{words[0]}: {shown(line)}")
@@ -224,6 +209,8 @@ class DriveMounts:
     def _ask(self, wanted: MountRequest, place: str, inside: _Inside) -> bool:
         """Ask the person for a volume until it is there; false = go on without it."""
         with self._one, without_bar():
+            if self._stopped.is_set():  # when the volume of another drive was asked for
+                raise Cancelled("stopped at a change of volumes")
             for line in _request(wanted, place, inside):
                 tell(line)
             while True:
@@ -232,6 +219,7 @@ class DriveMounts:
                     " Enter = it is there, s = skip it, q = stop: "
                 )
                 if answer == "q":
+                    self._stopped.set()
                     raise Cancelled("stopped at a change of volumes")
                 if answer == "s":
                     return False
@@ -258,6 +246,18 @@ def _look(place: str) -> tuple[uuid.UUID, str]:
     finally:
         drive.close()
     return labels.label.volume_uuid, labels.barcode
+
+
+def _look_when_ready(place: str) -> tuple[uuid.UUID, str]:
+    """Look into a drive, and wait for one that is loading; programs rarely do."""
+    for _ in range(_READY_TURNS):
+        try:
+            return _look(place)
+        except NotReadyError:
+            if stop_asked():
+                raise Cancelled("stopped while a volume was loaded") from None
+            time.sleep(_READY_POLL)
+    return _look(place)
 
 
 def _request(wanted: MountRequest, place: str, inside: _Inside) -> list[str]:
@@ -296,29 +296,3 @@ def _answer(question: str) -> str:
             line = os.read(sys.stdin.fileno(), _LINE)
             return line.decode("utf-8", "replace").strip().lower() if line else "q"
     raise Cancelled("stopped at a change of volumes")
-
-
-def _run(words: Sequence[str]) -> tuple[int, list[str]]:
-    """Run a program; return its code and the last lines that it said.
-
-    Raises:
-        Cancelled: A signal came; the program was asked to end.
-    """
-    try:
-        process = subprocess.Popen(  # noqa: S603 - the program that the operator named; no shell
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-    except OSError as error:
-        return _NOT_RUN, [str(error.strerror)]
-    said = b""
-    with process:
-        while True:
-            try:
-                said = process.communicate(timeout=_POLL)[0]
-                break
-            except subprocess.TimeoutExpired:
-                if stop_asked():
-                    process.terminate()
-    if stop_asked():
-        raise Cancelled("stopped while a volume was loaded")
-    return process.returncode, said.decode("utf-8", "replace").splitlines()[-_LINES:]

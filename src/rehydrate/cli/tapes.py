@@ -8,10 +8,11 @@ from typing import Final, Protocol, cast
 import attrs
 
 from rehydrate.catalogue.opening import open_volumes
+from rehydrate.cli.load_program import load_words
 from rehydrate.cli.native_source import NativeSource
 from rehydrate.cli.sources import Source, TapeOptions, is_native
 from rehydrate.cli.stores import over_objects
-from rehydrate.cli.tape_mounting import DriveMounts, NoMounts, load_words, place_in
+from rehydrate.cli.tape_mounting import DriveMounts, NoMounts, place_in
 from rehydrate.cli.volume_source import VolumeSource
 from rehydrate.errors import RequestError
 from rehydrate.protocols import BackupStore

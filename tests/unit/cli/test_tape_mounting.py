@@ -11,7 +11,8 @@ import pytest
 
 from rehydrate.cli import progress, tape_mounting
 from rehydrate.cli.interrupt import cancelled_by_signals
-from rehydrate.cli.tape_mounting import DriveMounts, NoMounts, load_words
+from rehydrate.cli.load_program import load_words
+from rehydrate.cli.tape_mounting import DriveMounts, NoMounts
 from rehydrate.errors import Cancelled, NotReadyError, RequestError, RestoreError
 from rehydrate.stores.ltfs.mounted import as_mounted
 from rehydrate.stores.ltfs.volume import LtfsVolume
@@ -274,3 +275,37 @@ def test_bars_are_off_the_terminal_while_somebody_is_asked(
     with progress.without_bar():
         calls.append("asked")
     assert calls == ["stop", "asked", "start"]
+
+
+def test_a_drive_that_is_loading_is_waited_for(
+    shelf: dict[str, LtfsVolume], drive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(drive, NAMES[0])
+    real, turns = tape_mounting._look, [1, 1]
+
+    def look(place: str) -> object:
+        if turns:
+            turns.pop()
+            raise NotReadyError("it is loading", retry_after=5)
+        return real(place)
+
+    monkeypatch.setattr(tape_mounting, "_look", look)
+    monkeypatch.setattr(tape_mounting, "_READY_POLL", 0.0)
+    assert holds(mounts(shelf, drive, "false").mount(asked()), NAMES[0])
+    turns.extend([1] * 1000)
+    assert mounts(shelf, drive).mount(asked()) is None, "not without end"
+    with cancelled_by_signals("nothing") as token:
+        token.cancel()
+        with pytest.raises(Cancelled):
+            mounts(shelf, drive).mount(asked())
+
+
+def test_who_stops_at_one_drive_is_not_asked_at_the_next(
+    shelf: dict[str, LtfsVolume], drive: Path, keyboard: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = DriveMounts(drives=[str(drive), f"{drive}.json"], volumes=shelf, asks=lambda: True)
+    os.write(keyboard, b"q\n")
+    for number, name in enumerate(NAMES):
+        with pytest.raises(Cancelled):
+            both.mount(asked(name, drive=number))
+    assert capsys.readouterr().err.count("q = stop") == 1
