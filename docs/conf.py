@@ -48,6 +48,7 @@ myst_heading_anchors = 3
 # The readers of the specification count bytes; quotes and dashes stay as they are typed.
 smartquotes = False
 
+autoclass_content = "both"  # what constructors take and raise stands in their own docstrings
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_default_options = {"members": True}

@@ -12,7 +12,7 @@ from rehydrate.stores.objects.azure import AzureArchive
 from rehydrate.stores.objects.client import Access, Fetched, ObjectClient
 from rehydrate.stores.objects.link import Link
 from rehydrate.stores.objects.quote import Outlook, ThawQuote
-from rehydrate.stores.objects.store import ObjectStore, Traffic
+from rehydrate.stores.objects.store import ObjectStore, Traffic, versions_of
 from rehydrate.stores.objects.survey import Survey
 from rehydrate.stores.objects.thawing import ThawingStore
 
@@ -43,5 +43,6 @@ __all__ = [
     "archive_of",
     "parse_table",
     "thaw_plan",
+    "versions_of",
     "waves",
 ]

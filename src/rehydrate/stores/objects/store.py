@@ -61,8 +61,8 @@ class ObjectStore:
             access: How to reach the service; its own address and the credentials of the
                 environment by default. Not used with a client.
             link: Latency, bandwidth and connections; assumed by the kind of service by default.
-            versions: Version of an object by store path (see :func:`versions_of`); the newest of
-                all others is read.
+            versions: Version of an object by store path, such as
+                :func:`~rehydrate.objects.versions_of` reads; the newest of all others is read.
 
         Raises:
             RequestError: The URL or a setting is wrong.
@@ -157,11 +157,11 @@ class ObjectStore:
         version, tag = self._versions.get(path), self._tags.get(path, "")
         found = self._client.fetch(path, offset, size, version=version, tag=tag)
         with self._lock:
-            known = self._tags.setdefault(path, found.tag)
+            known = self._tags.setdefault(path, found.tag) if found.tag else ""
             self._traffic = Traffic(
                 self._traffic.requests + 1, self._traffic.received + memoryview(found.data).nbytes
             )
-        if found.tag != known:  # two first reads at once saw two objects
+        if known != found.tag:  # two first reads at once saw two objects
             raise problem_of(ServiceAnswer(HTTPStatus.PRECONDITION_FAILED), path)
         return found.data
 
