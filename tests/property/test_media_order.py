@@ -95,6 +95,8 @@ def test_every_list_comes_back_as_a_permutation_and_volumes_stay_together(
     assert sorted(found.order.tolist()) == list(range(len(rows)))
     inside = volume[found.order]
     assert int(np.count_nonzero(np.diff(inside))) == max(len(np.unique(inside)) - 1, 0)
+    # With one drive every volume but the last makes room for the next one, and is rewound for that.
+    leaving = [about.volume for about in found.volumes if about.volume != UNKNOWN][:-1]
     for about in found.volumes:
         steps = slice(about.first, about.first + about.count)
         assert (inside[steps] == about.volume).all()
@@ -106,4 +108,5 @@ def test_every_list_comes_back_as_a_permutation_and_volumes_stay_together(
             logical, best = about.alternatives[1:]
             assert best.motion_s <= logical.motion_s
             assert best.regression_s <= logical.regression_s
-            assert about.locate_s == pytest.approx(best.motion_s)
+            back = about.rewind_s if about.volume in leaving else 0.0
+            assert about.locate_s + back == pytest.approx(best.motion_s)
