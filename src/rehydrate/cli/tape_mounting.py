@@ -18,7 +18,7 @@ from rehydrate.cli.load_program import run_loader
 from rehydrate.cli.output import shown, tell
 from rehydrate.cli.progress import without_bar
 from rehydrate.cli.sizes import counted, duration, size
-from rehydrate.errors import Cancelled, NotReadyError, RestoreError, StoreReadError
+from rehydrate.errors import Cancelled, NotReadyError, RequestError, RestoreError, StoreReadError
 from rehydrate.stores.ltfs.mounted import MountedDrive, MountedFile, mount_identity
 from rehydrate.stores.ltfs.newest import read_labels
 from rehydrate.stores.ltfs.volume import LtfsVolume
@@ -131,13 +131,26 @@ class DriveMounts:
         return self._open(place, wanted.barcode)
 
     def loaded(self) -> Mapping[int, str]:
-        """Look which of the volumes are in drives already, by number of the drive."""
-        inside = {
-            number: self._inside(place).barcode
-            for number, place in enumerate(self.drives)
-            if _BARCODE not in place
-        }
-        return {number: barcode for number, barcode in inside.items() if barcode is not None}
+        """Look which of the volumes are in drives already, by number of the drive.
+
+        Raises:
+            RequestError: With code ``"tape.drive"`` if one is in two drives: then it is one drive
+                with two names, or a copy is in the other one, and neither can be worked with.
+        """
+        places: dict[str, str] = {}
+        found: dict[int, str] = {}
+        for number, place in enumerate(self.drives):
+            barcode = None if _BARCODE in place else self._inside(place).barcode
+            if barcode is None:
+                continue
+            if barcode in places:
+                raise RequestError(
+                    f"--drive: {barcode} is in {places[barcode]} and in {place}: name each drive"
+                    " once, and unload a copy of the volume",
+                    code="tape.drive",
+                )
+            found[number], places[barcode] = barcode, place
+        return found
 
     def _identity(self, wanted: MountRequest) -> uuid.UUID:
         return self.volumes[wanted.barcode].label.volume_uuid

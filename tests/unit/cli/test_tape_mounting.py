@@ -309,3 +309,17 @@ def test_who_stops_at_one_drive_is_not_asked_at_the_next(
         with pytest.raises(Cancelled):
             both.mount(asked(name, drive=number))
     assert capsys.readouterr().err.count("q = stop") == 1
+
+
+def test_one_volume_in_two_drives_is_one_drive_with_two_names(
+    shelf: dict[str, LtfsVolume], drive: Path
+) -> None:
+    put(drive, NAMES[1])
+    second = drive.with_name("second.json")
+    put(second, NAMES[0])
+    both = DriveMounts(drives=[str(drive), str(second)], volumes=shelf)
+    assert both.loaded() == {0: NAMES[1], 1: NAMES[0]}
+    put(second, NAMES[1])
+    with pytest.raises(RequestError, match=r"ABC002L9 is in .* and in .*second") as caught:
+        both.loaded()
+    assert caught.value.code == "tape.drive"

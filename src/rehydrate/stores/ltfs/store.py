@@ -71,7 +71,8 @@ class LtfsStore:
         Raises:
             RequestError: With code ``"tape.volumes"`` if two volumes have the same name or the
                 same identity: which of them is meant could not be told; with code
-                ``"tape.options"`` if the number of drives is out of range.
+                ``"tape.options"`` if the number of drives is out of range, or ``loaded`` names
+                what is not there, or a volume twice.
         """
         if not 1 <= drives <= _MOST_DRIVES:
             raise RequestError(f"drives: 1 to {_MOST_DRIVES}, not {drives}", code="tape.options")
@@ -84,7 +85,7 @@ class LtfsStore:
         self._layouts = Layouts(known, self._volumes)
         self._options = order
         self._drives = drives
-        self._at_first = tuple(Held(number, name) for number, name in (loaded or {}).items())
+        self._at_first = _held(loaded or {}, self._volumes, drives)
         self._refusals = Refusals(SystemClock() if clock is None else clock)
         self._drive = Drive(mounts, ring_bytes, self._refusals)
         self._several: SeveralDrives | None = None
@@ -337,6 +338,17 @@ class AtHand:
                 code="tape.not-at-hand",
                 container=path,
             )
+
+
+def _held(loaded: Mapping[int, str], volumes: Collection[str], drives: int) -> tuple[Held, ...]:
+    """Return what is in drives at the beginning; a volume can be in one only."""
+    names = set(loaded.values())
+    known = names <= set(volumes) and set(loaded) <= set(range(drives))
+    if not known or len(names) != len(loaded):
+        raise RequestError(
+            "loaded: volumes and drives of this store, each once", code="tape.options"
+        )
+    return tuple(Held(number, name) for number, name in sorted(loaded.items()))
 
 
 def _announce(part: Part, reads: Sequence[FileExtent], until: int, drive: Drive) -> None:

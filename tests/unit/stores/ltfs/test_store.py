@@ -263,6 +263,13 @@ class TestVolumes:
         watch.sleep(5)
         assert store.read_backup_file(ONE, 0, 5_000) == DATA[ONE][:5_000]
 
+    @pytest.mark.parametrize("loaded", [{0: "NONE"}, {2: "TAPE01"}, {0: "TAPE01", 1: "TAPE01"}])
+    def test_what_cannot_be_loaded_is_refused(self, loaded: dict[int, str]) -> None:
+        made = writer()
+        with pytest.raises(RequestError, match="each once") as caught:
+            LtfsStore([volume(made)], Library({}), drives=2, loaded=loaded)
+        assert caught.value.code == "tape.options"
+
     def test_what_is_at_hand(self) -> None:
         first, second = writer(1), VolumeWriter(2, "TAPE02").add("tail", b"tail").finish()
         four, five, six = (StorePath(name) for name in ("four", "five", "six"))
