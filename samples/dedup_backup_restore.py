@@ -20,7 +20,8 @@ is everything.
 -restore        brings everything back as complete files, all stubs in one call
 -restorevolume  brings the volume back as it was: still deduplicated, chunk store included
 
-Without arguments, or with -demo, all of this is done with a small store made for the purpose.
+Without arguments, or with -demo, all of this is done with a small store made for the purpose; that
+works in the source tree only, whose tests can make one.
 
 What differs from the original, apart from the language:
 
@@ -364,7 +365,11 @@ def show(report: RestoreReport) -> int:
 
 def demo(folder: Path) -> int:
     """Do all actions with a small volume; needs the source tree, whose tests can make one."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    root = Path(__file__).resolve().parents[1]
+    if not (root / "tests" / "windows_store").is_dir():
+        print("-demo needs the source tree of rehydrate; all other actions do not, see -help")
+        return 2
+    sys.path.insert(0, str(root))
     volumes = import_module("tests.windows_store.volume")
     store = import_module("tests.windows_store.store").WindowsStore()
     contents: dict[str, bytes] = {"plain.txt": b"not deduplicated"}

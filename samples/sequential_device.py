@@ -57,11 +57,14 @@ class SequentialStore:
     ) -> Sequence[ContainerExtent]:
         """Sort by position; each call is another round."""
         self.rounds += 1
-        order = sorted(range(len(containers)), key=lambda at: self.places[containers[at]])
+        known = [at for at, path in enumerate(containers) if path in self.places]
+        order = sorted(known, key=lambda at: self.places[containers[at]])
         return [ContainerExtent(index=index) for index in order]
 
     def read_backup_file(self, path: StorePath, offset: int, size: int, /) -> bytes:
         """Read on; the device fails the program if it would have to go back."""
+        if path not in self.places:
+            raise FileNotFoundError(path)
         first, length = self.places[path]
         return self.device.read_at(first + offset, min(size, max(length - offset, 0)))
 

@@ -273,3 +273,15 @@ def test_without_arguments_everything_is_done_once(tmp_path: Path) -> None:
     for action in ("-backup", "-restorestub", "-restoredata", "-restorefile", "-restorevolume"):
         assert f"\n{action} " in done.stdout
     assert not list(tmp_path.iterdir())
+
+
+def test_away_from_the_source_tree_it_says_what_is_missing(tmp_path: Path) -> None:
+    copy = tmp_path / "elsewhere" / SAMPLE.name
+    copy.parent.mkdir()
+    copy.write_bytes(SAMPLE.read_bytes())
+    clean = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run(
+        [sys.executable, str(copy)], env=clean, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert "needs the source tree" in done.stdout

@@ -83,3 +83,18 @@ def test_the_device_cannot_go_back() -> None:
     assert device.read_at(2, 2) == b"cd"
     with pytest.raises(SystemExit, match="cannot go back"):
         device.read_at(3, 1)
+
+
+def test_a_container_that_is_not_on_the_device_costs_its_own_files_only(tmp_path: Path) -> None:
+    sequential_device.example(tmp_path)
+    data, places = sequential_device.on_device(tmp_path / "store")
+    del places[max(path for path in places if path.startswith("Data/"))]
+    with NativeCatalogue.open(tmp_path / "store") as catalogue:
+        entries = list(catalogue.entries(catalogue.versions()[-1].number))
+    requests = [RestoreRequest(entry.stub, entry.path) for entry in entries]
+    store = Rewound(data, places)
+    with TargetRoot(tmp_path / "out") as target:
+        report = restore_files(requests, store, target, options=RestoreOptions(jobs=1))
+    failures = list(report.failures)
+    assert 0 < len(failures) < len(report)
+    assert {one.error.code for one in failures if one.error} == {"store.container-missing"}
