@@ -1,5 +1,6 @@
 """The requests of a thaw: what may be asked, what was, and what the job on disk says of it."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -9,12 +10,13 @@ import attrs
 
 from rehydrate.errors import Cancelled, LimitError, RequestError, StoreError, StoreReadError
 from rehydrate.media.prices import Offer, PriceTable, parse_table
-from rehydrate.media.tiers import ThawOptions, price
+from rehydrate.media.tiers import ThawOptions
 from rehydrate.ports import Clock
 from rehydrate.stores.objects.archive import Archive, ObjectState, Stage
 from rehydrate.stores.objects.job import Asked, Progress, ThawJob
 from rehydrate.stores.objects.quote import ThawQuote
 from rehydrate.stores.objects.survey import Survey, at_once
+from rehydrate.stores.objects.tariff import Tariff
 from rehydrate.values import StorePath
 
 __all__ = ["CAPACITY", "Approve", "Asking", "ThawChoice"]
@@ -23,6 +25,9 @@ CAPACITY: Final = "thaw.capacity"
 Approve: TypeAlias = Callable[[Sequence[StorePath], ThawQuote | LimitError | RequestError], None]
 """Is shown the containers of a round and the price of thawing them, or why there is none."""
 _NS: Final = 1_000_000_000
+_HOUR: Final = 3600
+# After these the service may have taken the request all the same.
+_DOUBTFUL: Final = frozenset({"object.network", "object.server"})
 _LONGEST: Final = 172_800  # seconds of the slowest thaw that any service names
 
 
@@ -62,6 +67,7 @@ class Asking:
     Attributes:
         choice: What may be asked.
         job: What was asked for, on disk.
+        tariff: What objects cost.
     """
 
     def __init__(
@@ -81,9 +87,15 @@ class Asking:
             StoreReadError: It cannot be read.
         """
         self.choice = choice
-        self.job = ThawJob(choice.job, url)
+        self.job = ThawJob(choice.job, url, choice.table.currency)
+        self.tariff = Tariff(survey, choice.table, choice.options.days)
         self._archive, self._survey, self._clock = archive, survey, clock
         self._open = {path for path, asked in self.job if asked.progress is Progress.ASKED}
+        # Bytes that are thawed by each way at once: some services thaw so many in an hour.
+        self._queued: Counter[str] = Counter()
+        for _, asked in self.job:
+            if asked.progress in {Progress.ASKED, Progress.ASKING}:
+                self._queued[asked.speed] += asked.size
 
     def ask(self, paths: Sequence[StorePath]) -> dict[StorePath, StoreError | None]:
         """Ask for the thaw of those objects that are frozen.
@@ -95,7 +107,7 @@ class Asking:
             What went wrong with each that was asked for; ``None`` = nothing.
         """
         frozen = [path for path in paths if self._survey.stage(path) is Stage.FROZEN]
-        entries = {path: self._entry(path) for path in frozen}
+        entries = self._entries(frozen)
         try:
             self.job.put(entries)
         except StoreReadError as error:
@@ -107,33 +119,67 @@ class Asking:
             entry = entries[path]
             if problem is None:
                 self._survey.turned(path, Stage.THAWING)
-                dearer = self._cost(path, speed) - self._cost(path, entry.speed)
+                dearer = self.tariff.dearer(path, speed, entry.speed)
                 changes[path] = attrs.evolve(
                     entry, progress=Progress.ASKED, speed=speed, price=entry.price + dearer
                 )
+                self._queued[speed] += entry.size
             else:
-                changes[path] = attrs.evolve(entry, progress=Progress.REFUSED)
+                price = entry.price if problem.code in _DOUBTFUL else entry.paid
+                changes[path] = attrs.evolve(entry, progress=Progress.REFUSED, price=price)
         self.job.put(changes)
         self._open.update(path for path, problem in problems.items() if problem is None)
         return problems
 
-    def renew(self, path: StorePath) -> None:
-        """Ask for more days of a copy, if the limit of cost allows it; refusals do not matter.
+    def renew(self, paths: Sequence[StorePath], spent: int) -> None:
+        """Ask for more days of copies, as far as the limit of cost allows it.
+
+        The job says so before the service is asked. Refusals do not matter.
 
         Args:
-            path: The object.
+            paths: Objects that can be read.
+            spent: What was asked for, or is about to be, millionths.
         """
-        table, options = self.choice.table, self.choice.options
-        offer = self._offer(path, self.choice.speed)
-        if offer is None:
+        limit, speed = self.choice.options.max_cost, self.choice.speed
+        before: dict[StorePath, Asked] = {}
+        entries: dict[StorePath, Asked] = {}
+        for path in dict.fromkeys(paths):
+            cost = self.tariff.longer(path, speed)
+            if cost is None:
+                continue
+            spent += cost
+            if limit is not None and spent > limit:
+                break
+            before[path] = self.job.get(path) or self._thawed_by_others(path)
+            entries[path] = attrs.evolve(before[path], price=before[path].price + cost)
+        if not entries:
             return
-        cost = price(table, offer, 1, 0, options.days).total
-        cost += price(table, offer, 0, self.size(path), options.days).kept
-        if options.max_cost is not None and self.spent(()) + cost > options.max_cost:
+        try:
+            self.job.put(entries)
+        except StoreReadError:
             return
-        if self._thaw_by(path, self.choice.speed) is None:
-            self._survey.look((path,), again=True)
-            self.note_ready(path, more=cost)
+        refusals = at_once(lambda path: self._thaw_by(path, speed), list(entries))
+        refused = {
+            path: problem for path, problem in zip(entries, refusals, strict=True) if problem
+        }
+        self._survey.look(entries.keys() - refused.keys(), again=True)
+        self.job.note(
+            {path: before[path] for path in refused if refused[path].code not in _DOUBTFUL}
+        )
+        for path in entries.keys() - refused.keys():
+            self._note_ready(path)
+        self._write()
+
+    def _thawed_by_others(self, path: StorePath) -> Asked:
+        return Asked(
+            progress=Progress.READY,
+            speed=self.choice.speed,
+            days=self.choice.options.days,
+            size=self.tariff.size(path),
+            price=0,
+            asked_ns=self._clock.time_ns(),
+            version=self._survey.version_of(path),
+        )
 
     def _thaw(self, path: StorePath) -> tuple[str, StoreError | None]:
         """Ask for one object; return the way that was taken and what went wrong."""
@@ -147,9 +193,9 @@ class Asking:
     def _may_fall_back(self, path: StorePath) -> bool:
         """Tell whether there is another way, with a price, that cannot break the limit of cost."""
         choice = self.choice
-        if choice.fallback is None or self._offer(path, choice.fallback) is None:
+        if choice.fallback is None or self.tariff.offer(path, choice.fallback) is None:
             return False
-        dearer = self._cost(path, choice.fallback) > self._cost(path, choice.speed)
+        dearer = self.tariff.dearer(path, choice.fallback, choice.speed) > 0
         return choice.options.max_cost is None or not dearer
 
     def _thaw_by(self, path: StorePath, speed: str) -> StoreError | None:
@@ -180,64 +226,59 @@ class Asking:
                 retryable=getattr(error, "retryable", True) is not False,
             ) from error
 
-    def note_ready(self, path: StorePath, *, more: int = 0) -> None:
+    def note_ready(self, path: StorePath) -> None:
         """Let the job say that an object can be read; written with the next wave or the last object.
 
         Args:
             path: The object, asked for or not.
-            more: What was paid for it besides, millionths.
         """
+        self._note_ready(path)
+        if self.job.get(path) is not None and not self._open:
+            self._write()
+
+    def _note_ready(self, path: StorePath) -> None:
         asked, state = self.job.get(path), self._survey.state(path)
         if asked is not None:
             expires = None if state is None else state.expires_ns
-            changed = attrs.evolve(
-                asked, progress=Progress.READY, expires_ns=expires, price=asked.price + more
-            )
-            self.job.note({path: changed})
+            self.job.note({path: attrs.evolve(asked, progress=Progress.READY, expires_ns=expires)})
         self._open.discard(path)
-        if asked is not None and not self._open:
-            with suppress(StoreReadError):  # it would only say less than the service
-                self.job.write()
+
+    def _write(self) -> None:
+        with suppress(StoreReadError):  # it would only say less than the service
+            self.job.write()
 
     def spent(self, without: Sequence[StorePath]) -> int:
         """Return the estimated price of what was asked for, millionths.
 
         Args:
-            without: Objects that are going to be asked for, and may have been about to be.
+            without: Objects that are going to be asked for: what was refused or may have been
+                about to be asked is not counted besides.
         """
-        doubtful = {path for path in without if self._progress(path) is Progress.ASKING}
-        return sum(asked.price for path, asked in self.job if path not in doubtful)
-
-    def _progress(self, path: StorePath) -> Progress | None:
-        asked = self.job.get(path)
-        return None if asked is None else asked.progress
-
-    def _entry(self, path: StorePath) -> Asked:
-        before = self.job.get(path)
-        paid = 0  # a copy that expired is paid again
-        if before is not None and before.progress in {Progress.READY, Progress.ASKED}:
-            paid = before.price
-        return Asked(
-            progress=Progress.ASKING,
-            speed=self.choice.speed,
-            days=self.choice.options.days,
-            size=self.size(path),
-            price=paid + self._cost(path, self.choice.speed),
-            asked_ns=self._clock.time_ns(),
-            version=self._survey.version_of(path),
+        doubt = {Progress.ASKING, Progress.REFUSED}
+        again = set(without)
+        return sum(
+            asked.paid if asked.progress in doubt and path in again else asked.price
+            for path, asked in self.job
         )
 
-    def _cost(self, path: StorePath, speed: str) -> int:
-        table = self.choice.table
-        offer = table.offer(self.tier(path), speed)
-        size = max(self.size(path), offer.minimum_bytes)
-        return price(table, offer, 1, size, self.choice.options.days).total
-
-    def _offer(self, path: StorePath, speed: str) -> Offer | None:
-        """Return a way for an object; None where the table has none."""
-        wanted = self.tier(path), speed
-        offers = self.choice.table.offers
-        return next((offer for offer in offers if (offer.tier, offer.speed) == wanted), None)
+    def _entries(self, paths: Sequence[StorePath]) -> dict[StorePath, Asked]:
+        """Return what the job says before objects are asked for; their prices sum up to the plan's."""
+        choice, now = self.choice, self._clock.time_ns()
+        entries: dict[StorePath, Asked] = {}
+        for path, cost in zip(paths, self.tariff.costs(paths, choice.speed), strict=True):
+            before = self.job.get(path)
+            paid = 0 if before is None else before.sure
+            entries[path] = Asked(
+                progress=Progress.ASKING,
+                speed=choice.speed,
+                days=choice.options.days,
+                size=self.tariff.size(path),
+                price=paid + cost,
+                asked_ns=now,
+                version=self._survey.version_of(path),
+                paid=paid,
+            )
+        return entries
 
     def slow_s(self, path: StorePath) -> int:
         """Return how many seconds a thaw may take; it may have been asked for in another way.
@@ -246,11 +287,17 @@ class Asking:
             path: The object.
         """
         asked = self.job.get(path)
-        tier, speed = self.tier(path), None if asked is None else asked.speed
+        tier, speed = self.tariff.tier(path), None if asked is None else asked.speed
         times = {
-            offer.speed: offer.slow_s for offer in self.choice.table.offers if offer.tier == tier
+            offer.speed: offer.slow_s + self._queue_s(offer)
+            for offer in self.choice.table.offers
+            if offer.tier == tier
         }
         return times.get(speed or self.choice.speed, max(times.values(), default=_LONGEST))
+
+    def _queue_s(self, offer: Offer) -> int:
+        rate = offer.bytes_per_hour
+        return -(-self._queued[offer.speed] * _HOUR // rate) if rate else 0
 
     def due_ns(self, path: StorePath) -> int | None:
         """Return when an object can be read at the latest, nanoseconds since 1970.
@@ -263,21 +310,3 @@ class Asking:
         """
         asked = self.job.get(path)
         return None if asked is None else asked.asked_ns + self.slow_s(path) * _NS
-
-    def tier(self, path: StorePath) -> str:
-        """Return the archive tier of an object, as the price table names it; empty = none.
-
-        Args:
-            path: The object.
-        """
-        state = self._survey.state(path)
-        return "" if state is None else state.tier
-
-    def size(self, path: StorePath) -> int:
-        """Return the bytes of an object; 0 = not known.
-
-        Args:
-            path: The object.
-        """
-        state = self._survey.state(path)
-        return 0 if state is None else state.size

@@ -31,6 +31,7 @@ _AZURE_HOSTS: Final = (".core.windows.net", ".fabric.microsoft.com")
 _S3_HOSTS: Final = (".amazonaws.com", ".r2.cloudflarestorage.com")
 _BEHIND_END: Final = "StartTooLarge"
 _WEAK: Final = "W/"
+_BROKEN_OFF: Final = "fewer or more bytes than the answer told"
 _PACKAGE: Final = "object stores need the package obstore: pip install 'rehydrate[object]'"
 _SDK: Final = "profiles of the AWS SDK need the package boto3: pip install boto3"
 
@@ -251,6 +252,9 @@ class ObstoreClient:
         def call() -> Fetched:
             answer = self._get(self._store, key, options=options)
             data = answer.bytes()  # before the tag: the body may break off
+            end = min(offset + size, _number(answer.meta))
+            if memoryview(data).nbytes != end - offset:
+                raise OSError(_BROKEN_OFF)
             return Fetched(data, str(answer.meta["e_tag"] or ""))
 
         return self._called(call, key, behind_end=Fetched(b"", tag))

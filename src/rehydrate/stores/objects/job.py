@@ -44,10 +44,12 @@ class Asked:
         speed: Way of the thaw.
         days: Days that the copy is kept.
         size: Bytes of the object.
-        price: Estimated price, millionths of the currency of the price table.
+        price: Estimated price of all requests for it, millionths of the currency of the price table.
         asked_ns: When it was asked for, nanoseconds since 1970.
         expires_ns: When the copy goes away; ``None`` = not known or never.
         version: Version of the object; ``None`` = the newest.
+        paid: The part of ``price`` that was asked for before this request. Where a request is in
+            doubt, and is made again, the rest of ``price`` is not counted twice.
     """
 
     progress: Progress
@@ -58,33 +60,42 @@ class Asked:
     asked_ns: int
     expires_ns: int | None = None
     version: str | None = None
+    paid: int = 0
+
+    @property
+    def sure(self) -> int:
+        """What was paid for certain: a copy that expired is paid again."""
+        return self.price if self.progress in {Progress.READY, Progress.ASKED} else self.paid
 
 
 class ThawJob:
     """The requests of a job by store path; may be used from several threads."""
 
-    def __init__(self, path: Path, url: str) -> None:
+    def __init__(self, path: Path, url: str, currency: str = "") -> None:
         """Open the job, or begin one; nothing is written yet.
 
         Args:
             path: The file; its folder must exist.
             url: Which store it belongs to.
+            currency: Currency of its prices.
 
         Raises:
-            CorruptMetadataError: The file is no job, or one of another store.
+            CorruptMetadataError: The file is no job, or one of another store or currency.
             StoreReadError: It cannot be read.
         """
-        self._path, self._url = path, url
+        self._path, self._header = path, _Header(url.rstrip("/"), currency)
         self._lock = threading.Lock()
+        self._seen: tuple[int, ...] | None = None
         try:
             with path.open("rb") as file:
                 text = file.read(_LARGEST)
+                self._seen = _identity(os.fstat(file.fileno()))
         except FileNotFoundError:
             self._asked: dict[StorePath, Asked] = {}
         except OSError as error:
             raise _cannot("read", path, error) from error
         else:
-            self._asked = _parse(text, url, path)
+            self._asked = _parse(text, self._header, path)
 
     def get(self, path: StorePath) -> Asked | None:
         """Return the request for an object, if there is one."""
@@ -119,19 +130,44 @@ class ThawJob:
         """Write the file, durably.
 
         Raises:
-            StoreReadError: The file cannot be written.
+            StoreReadError: The file cannot be written, or another program wrote it.
         """
         with self._lock:
             content = {
                 "format": _FORMAT,
                 "version": _VERSION,
-                "store": self._url,
+                "store": self._header.url,
+                "currency": self._header.currency,
                 "objects": {path: attrs.asdict(asked) for path, asked in self._asked.items()},
             }
             try:
-                _replace(self._path, json.dumps(content, indent=1).encode())
+                self._refuse_others()
+                self._seen = _replace(self._path, json.dumps(content, indent=1).encode())
             except OSError as error:
                 raise _cannot("write", self._path, error) from error
+
+    def _refuse_others(self) -> None:
+        """Refuse to write over what another program wrote: both would forget what the other spent."""
+        try:
+            found = _identity(self._path.stat())
+        except FileNotFoundError:
+            return  # what is known here is all of it
+        if found != self._seen:
+            raise StoreReadError(
+                f"another program uses the thaw job {self._path}", code="thaw.job", retryable=False
+            )
+
+
+@attrs.frozen
+class _Header:
+    """What a job belongs to; an empty currency is any."""
+
+    url: str
+    currency: str
+
+
+def _identity(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _cannot(do: str, path: Path, error: OSError) -> StoreReadError:
@@ -140,7 +176,7 @@ def _cannot(do: str, path: Path, error: OSError) -> StoreReadError:
     )
 
 
-def _replace(path: Path, data: bytes) -> None:
+def _replace(path: Path, data: bytes) -> tuple[int, ...]:
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
@@ -148,6 +184,7 @@ def _replace(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+            written = _identity(os.fstat(file.fileno()))
         beside.replace(path)
     except OSError:
         beside.unlink(missing_ok=True)
@@ -158,9 +195,10 @@ def _replace(path: Path, data: bytes) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+    return written
 
 
-def _parse(text: bytes, url: str, path: Path) -> dict[StorePath, Asked]:
+def _parse(text: bytes, header: _Header, path: Path) -> dict[StorePath, Asked]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -169,8 +207,11 @@ def _parse(text: bytes, url: str, path: Path) -> dict[StorePath, Asked]:
         raise _corrupt(f"{path} is no thaw job")
     if found.get("version") != _VERSION:
         raise _corrupt(f"the thaw job {path} is of another version")
-    if found.get("store") != url:
+    store, currency = found.get("store"), found.get("currency", "")
+    if not isinstance(store, str) or store.rstrip("/") != header.url:
         raise _corrupt(f"the thaw job {path} belongs to another store")
+    if header.currency and currency and currency != header.currency:
+        raise _corrupt(f"the thaw job {path} counts in another currency than the price table")
     objects = found.get("objects")
     if not isinstance(objects, dict):
         raise _corrupt(f"the thaw job {path} is damaged")
@@ -190,6 +231,7 @@ def _asked(entry: Mapping[str, object]) -> Asked:
         asked_ns=_number(entry["asked_ns"]),
         expires_ns=None if entry["expires_ns"] is None else _number(entry["expires_ns"]),
         version=None if entry["version"] is None else _text(entry["version"]),
+        paid=_number(entry.get("paid", 0)),
     )
 
 

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
-from rehydrate.errors import LimitError
+from rehydrate.errors import LimitError, RequestError, RestoreError
 from rehydrate.media.prices import PriceTable
 from rehydrate.media.tiers import ThawOptions, ThawPlan, thaw_plan
+from rehydrate.values import StorePath
 
-__all__ = ["Outlook", "ThawQuote", "plans_of", "quote_of"]
+__all__ = ["Outlook", "ThawQuote", "plans_of", "quote_of", "split_off"]
 
 
 @attrs.frozen(kw_only=True)
@@ -104,6 +105,45 @@ def plans_of(
             code="thaw.max-cost",
         )
     return plans
+
+
+def split_off(
+    sizes: Mapping[str, Mapping[StorePath, int]],
+    speed: str,
+    table: PriceTable,
+    options: ThawOptions,
+) -> tuple[dict[str, dict[StorePath, int]], dict[StorePath, RestoreError]]:
+    """Separate the objects that cannot be thawed in any case, so that they cost no others.
+
+    Args:
+        sizes: Bytes of the objects of each tier.
+        speed: Way of the thaw.
+        table: Prices.
+        options: Choices; ``max_cost`` does not count here.
+
+    Returns:
+        The sizes of the others, and why each is not among them.
+    """
+    free = attrs.evolve(options, max_cost=None)
+    possible: dict[str, dict[StorePath, int]] = {}
+    problems: dict[StorePath, RestoreError] = {}
+
+    def halve(tier: str, paths: list[StorePath]) -> None:
+        column = {path: sizes[tier][path] for path in paths}
+        try:
+            plans_of({tier: list(column.values())}, speed, table, free)
+        except (LimitError, RequestError) as error:
+            if len(paths) == 1 or isinstance(error, RequestError):
+                problems.update(dict.fromkeys(paths, error))
+                return
+            halve(tier, paths[: len(paths) // 2])
+            halve(tier, paths[len(paths) // 2 :])
+        else:
+            possible.setdefault(tier, {}).update(column)
+
+    for tier, column in sizes.items():
+        halve(tier, list(column))
+    return possible, problems
 
 
 def quote_of(

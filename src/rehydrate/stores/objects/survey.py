@@ -9,7 +9,7 @@ import attrs
 
 from rehydrate.errors import StoreError
 from rehydrate.ports import Clock
-from rehydrate.stores.objects.archive import Archive, ObjectState, Stage
+from rehydrate.stores.objects.archive import CALLS_AT_ONCE, Archive, ObjectState, Stage
 from rehydrate.values import StorePath
 
 __all__ = ["Survey", "at_once"]
@@ -17,8 +17,6 @@ __all__ = ["Survey", "at_once"]
 T = TypeVar("T")
 R = TypeVar("R")
 
-_THREADS: Final = 16
-"""Requests in flight: with 16 of some 30 ms the service sees about 500 a second."""
 _SLICE: Final = 4096
 
 
@@ -35,7 +33,7 @@ def at_once(call: Callable[[T], R], arguments: Sequence[T]) -> list[R]:
     if len(arguments) <= 1:
         return [call(argument) for argument in arguments]
     found: list[R] = []
-    with ThreadPoolExecutor(min(_THREADS, len(arguments)), "rehydrate-archive") as pool:
+    with ThreadPoolExecutor(min(CALLS_AT_ONCE, len(arguments)), "rehydrate-archive") as pool:
         for first in range(0, len(arguments), _SLICE):  # a queue of a million calls is large
             found += pool.map(call, arguments[first : first + _SLICE])
     return found

@@ -204,7 +204,7 @@ class ThawingStore:
         if blocked is not None:
             raise blocked
         wanted, self._order = (*self._order, path), ()
-        self._waves.enlist([other for other in wanted if self._survey.stage(other) is Stage.FROZEN])
+        self._waves.enlist(wanted)
         self._waves.await_readable(path)
 
     def read_backup_file(self, path: StorePath, offset: int, size: int, /) -> ReadableBuffer:
