@@ -47,14 +47,29 @@ class Piece:
 
 
 class ContainerCatalogue(Protocol):
-    """Knows where containers are; a vendor's own catalogue, or one of those below."""
+    """Knows where containers are; a vendor's own catalogue, or one of those below.
+
+    Asked by one thread at a time, and again for containers that were asked for before. A
+    :class:`~rehydrate.StoreError` costs the files of the container; any other exception may end the
+    restore.
+    """
 
     def pieces(self, path: StorePath, /) -> Sequence[Piece]:
-        """Return the pieces of a container, older ones first; empty if it is not known."""
+        """Return the pieces of a container, older ones first; empty if it is not known.
+
+        Where pieces overlap later ones count. Bytes before the end that no piece has cannot be read.
+
+        Args:
+            path: The container.
+        """
         ...
 
     def names(self, folder: StorePath, /) -> Sequence[str]:
-        """Return the names of the containers in a folder of the store."""
+        """Return the names of the containers in a folder of the store; asked in repairs only.
+
+        Args:
+            folder: Store path of the folder, without a slash at its end.
+        """
         ...
 
 
@@ -70,11 +85,19 @@ class Pieces:
         self._pieces = pieces
 
     def pieces(self, path: StorePath, /) -> Sequence[Piece]:
-        """Return the pieces of a container."""
+        """Return the pieces of a container; empty if it is not known.
+
+        Args:
+            path: The container.
+        """
         return self._pieces.get(path, ())
 
     def names(self, folder: StorePath, /) -> Sequence[str]:
-        """Return the names in a folder."""
+        """Return the names in a folder, sorted.
+
+        Args:
+            folder: Store path of the folder.
+        """
         parts = [path.rpartition("/") for path in self._pieces]
         return sorted(name for parent, _, name in parts if parent == folder)
 
@@ -96,7 +119,11 @@ class WholeFiles:
         self._prefix = folder.strip("/") + "/" if folder.strip("/") else ""
 
     def pieces(self, path: StorePath, /) -> Sequence[Piece]:
-        """Return the file as the only piece."""
+        """Return the file as the only piece; empty if no volume has it.
+
+        Args:
+            path: The container.
+        """
         wanted = self._prefix + path
         for volume in self._volumes:
             node = volume.index.find(wanted)
@@ -105,7 +132,11 @@ class WholeFiles:
         return ()
 
     def names(self, folder: StorePath, /) -> Sequence[str]:
-        """Return the names of the files in a folder of all volumes."""
+        """Return the names of the files in a folder of all volumes, sorted.
+
+        Args:
+            folder: Store path of the folder.
+        """
         found: set[str] = set()
         for volume in self._volumes:
             index = volume.index

@@ -126,7 +126,10 @@ class Layouts:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _lay(self, path: StorePath) -> tuple[Part, ...] | StoreError:
-        pieces = self._catalogue.pieces(path)
+        try:
+            pieces = self._catalogue.pieces(path)
+        except StoreError as error:
+            return error.at(container=path)
         if not pieces:
             return ContainerNotFoundError(f"no volume has {path!r}", container=path)
         try:

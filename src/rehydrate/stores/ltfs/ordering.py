@@ -81,7 +81,7 @@ class VolumeNeed:
 
     @property
     def seconds(self) -> float | None:
-        """Predicted seconds in all."""
+        """Predicted seconds of positioning and reading; of reading only where that is all that is known."""
         if self.locate_s is None or self.read_s is None:
             return self.read_s
         return self.locate_s + self.read_s

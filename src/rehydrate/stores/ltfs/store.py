@@ -64,8 +64,8 @@ class LtfsStore:
             ring_bytes: Most bytes that are read ahead by each drive.
             patience: Seconds for which a restore with several drives waits for a mount. Then the
                 other drives go on, and this volume is read at the end of the round.
-            loaded: Volumes that are in drives at the beginning, by number of the drive: they come
-                first in orders.
+            loaded: Volumes that are in drives at the beginning, by number of the drive, from 0: they
+                come first in orders.
             clock: The clock; the real one by default.
 
         Raises:
