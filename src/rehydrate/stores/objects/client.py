@@ -240,6 +240,7 @@ class ObstoreClient:
         exceptions = _module("obstore.exceptions", _PACKAGE)
         self._refused: type[Exception] = exceptions.BaseError
         self._precondition: type[Exception] = exceptions.PreconditionError
+        self._invalid: type[Exception] = exceptions.InvalidPathError
 
     def fetch(self, key: str, offset: int, size: int, *, version: str | None, tag: str) -> Fetched:
         """Get a range."""
@@ -296,10 +297,10 @@ class ObstoreClient:
             answer = attrs.evolve(answer, status=HTTPStatus.PRECONDITION_FAILED)
         elif isinstance(error, FileNotFoundError):
             answer = attrs.evolve(answer, status=HTTPStatus.NOT_FOUND)
-        elif isinstance(error, ValueError):
+        elif isinstance(error, (ValueError, self._invalid)):
             return StoreReadError(
-                f"{key!r} is no name of an object", code="object.name", container=key,
-                retryable=False,
+                f"{key!r} is no name of an object, or a folder with such names",
+                code="object.name", container=key, retryable=False,
             )  # fmt: skip
         return problem_of(answer, key)
 
