@@ -1,5 +1,6 @@
 """Runs the program that loads volumes, which may hang, print without end, or leave others behind."""
 
+import atexit
 import os
 import shlex
 import shutil
@@ -12,13 +13,17 @@ from typing import IO, Final
 from rehydrate.cli.interrupt import stop_asked
 from rehydrate.errors import Cancelled, RequestError
 
-__all__ = ["load_words", "run_loader"]
+__all__ = ["end_loaders", "load_words", "run_loader"]
 
 _NOT_RUN: Final = 127  # as shells say it
 _POLL: Final = 0.2
 _GRACE: Final = 50  # turns of waiting between the request to end and the end
 _LINES: Final = 20
 _KEPT: Final = 1 << 14
+
+
+_RUNNING: Final[set["subprocess.Popen[bytes]"]] = set()
+"""Programs that run; nobody waits for them any more when this process ends."""
 
 
 def load_words(command: str) -> list[str]:
@@ -63,6 +68,7 @@ def run_loader(words: Sequence[str]) -> tuple[int, list[str]]:
         )
     except (OSError, ValueError) as error:
         return _NOT_RUN, [getattr(error, "strerror", None) or str(error)]
+    _RUNNING.add(process)
     said = bytearray()
     reader = threading.Thread(
         target=_listen, args=(process.stdout, said), name="rehydrate-load", daemon=True
@@ -76,10 +82,18 @@ def run_loader(words: Sequence[str]) -> tuple[int, list[str]]:
             if stop_asked():
                 _end(process, kill=turns >= _GRACE)
                 turns += 1
+    _RUNNING.discard(process)
     reader.join(_POLL)
-    if stop_asked():
+    if turns or stop_asked():
         raise Cancelled("stopped while a volume was loaded")
     return code, bytes(said).decode("utf-8", "replace").splitlines()[-_LINES:]
+
+
+@atexit.register
+def end_loaders() -> None:
+    """Ask the programs that still run to end: a restore that was stopped does not wait for them."""
+    for process in tuple(_RUNNING):
+        _end(process, kill=False)
 
 
 def _listen(stream: IO[bytes] | None, said: bytearray) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import select
+import subprocess
 import sys
 from pathlib import Path
 
@@ -64,3 +65,27 @@ def test_what_cannot_be_started_is_told() -> None:
     code, (said,) = run_loader(["echo", "a\0b"])
     assert code == 127
     assert "null byte" in said
+
+
+def test_programs_end_with_this_process(life: Path) -> None:
+    """The restore may be over before the thread that waits for the program sees it."""
+    code = (
+        "import threading\n"
+        "from rehydrate.cli.load_program import _RUNNING, run_loader\n"
+        f"words = ['sh', '-c', 'exec 5> {life}; echo > {life}; sleep 1000']\n"
+        "threading.Thread(target=run_loader, args=(words,), daemon=True).start()\n"
+        f"open({str(life)!r}).readline()\n"
+        "while not _RUNNING:\n    pass\n"
+    )
+    reader = os.open(life, os.O_RDONLY | os.O_NONBLOCK)
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+    assert ended(reader)
+    os.close(reader)
+
+
+def test_a_signal_that_was_seen_counts_after_the_restore(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is told then that the volume cannot be had."""
+    asked = iter([True])
+    monkeypatch.setattr(load_program, "stop_asked", lambda: next(asked, False))
+    with pytest.raises(Cancelled):
+        run_loader(["sleep", "1000"])

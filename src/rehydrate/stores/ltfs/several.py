@@ -169,11 +169,11 @@ class SeveralDrives:
             NotReadyError: Its turn comes later.
             StoreError: Its volume cannot be had.
         """
-        self._check()
-        for one in self._working:
+        drives = self._checked()
+        for one in drives:
             one.all_begun()
-        self._mount_ahead(extent.key)
-        working = self._seat(extent.volume)
+        self._mount_ahead(extent.key, drives)
+        working = self._seat(extent.volume, drives)
         self._await_turn(extent, working)
         try:
             self._refusals.check(extent.volume)
@@ -196,10 +196,10 @@ class SeveralDrives:
         Raises:
             StoreError: It cannot be read.
         """
-        self._check()
+        drives = self._checked()
         if volume.name in self._refusals.failed:
             self._refusals.check(volume)
-        working = self._seat(volume)
+        working = self._seat(volume, drives)
         drive = working.drive
         return working.read(place, lambda place: self._fetch(drive, place))
 
@@ -233,14 +233,21 @@ class SeveralDrives:
             for number in range(self._count)
         ]
 
-    def _check(self) -> None:
-        """Raise what ended a mount that nobody waits for, such as a cancellation."""
+    def _checked(self) -> list[WorkingDrive]:
+        """Raise what ended a mount that nobody waits for, such as a cancellation.
+
+        Returns:
+            The drives of this call: one that nobody waits for any more must not begin anything
+            with those that come after a close.
+        """
         with self._lock:
             ended, self._ended = self._ended, None
+            drives = self._working
         if ended is not None:
             raise ended
+        return drives
 
-    def _seat(self, volume: LtfsVolume) -> WorkingDrive:
+    def _seat(self, volume: LtfsVolume, drives: Sequence[WorkingDrive]) -> WorkingDrive:
         """Return the drive of a volume: that of the order, else where it is, else the oldest."""
         with self._lock:
             number = self._home.get(volume.name)
@@ -248,13 +255,13 @@ class SeveralDrives:
                 number = min(
                     range(self._count),
                     key=lambda seat: (
-                        not self._working[seat].has(volume),
-                        self._working[seat].target is not None,
+                        not drives[seat].has(volume),
+                        drives[seat].target is not None,
                         self._used[seat],
                     ),
                 )
             self._used[number] = next(self._ticks)
-            return self._working[number]
+            return drives[number]
 
     def _await_turn(self, extent: Extent, working: WorkingDrive) -> None:
         """Put an extent off while others of its volume wait, or others of the one in its drive.
@@ -290,7 +297,7 @@ class SeveralDrives:
             raise NotReadyError(f"the volume {volume.name} is being mounted")
         mounted.result()
 
-    def _mount_ahead(self, key: Key) -> None:
+    def _mount_ahead(self, key: Key, drives: Sequence[WorkingDrive]) -> None:
         """Mount what is certainly needed next where a drive is done with its volume."""
         at, found = self._round, None if self._round is None else self._round.places.find(key)
         if at is None or found is None:
@@ -299,7 +306,7 @@ class SeveralDrives:
                 self._home.clear()
             return
         at.high = max(at.high, found[0])
-        for working, plan in zip(self._working, at.plans, strict=True):
+        for working, plan in zip(drives, at.plans, strict=True):
             while plan and plan[0][1] < at.high:
                 plan.popleft()
             need = plan[0][0] if plan else None

@@ -5,6 +5,7 @@ import random
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -21,6 +22,7 @@ from rehydrate.errors import (
     Cancelled,
     NotReadyError,
     RequestError,
+    StoreReadError,
 )
 from rehydrate.media.geometry import FORMATS, native_geometry
 from rehydrate.media.locate import model_of
@@ -33,6 +35,7 @@ from rehydrate.stores.ltfs import sharing
 from rehydrate.stores.ltfs.catalogue import Piece, Pieces, WholeFiles
 from rehydrate.stores.ltfs.store import LtfsStore
 from rehydrate.stores.ltfs.volume import LtfsVolume
+from rehydrate.stores.ltfs.working import WorkingDrive
 from rehydrate.stores.tape.drive import MountRequest, Stretch, TapeDrive, TapePosition
 from rehydrate.values import FileExtent, StorePath
 from tests.ltfs_volume import CountingDrive, VolumeWriter
@@ -658,6 +661,37 @@ class TestMounts:
             store.close()
         assert robot.names == ["TAPE01", "TAPE01"]
         assert not robot.faults
+
+    @pytest.mark.parametrize("reading", [False, True])
+    def test_a_call_from_before_a_close_mounts_nothing(
+        self, monkeypatch: pytest.MonkeyPatch, *, reading: bool
+    ) -> None:
+        """Such as one that a job that was cancelled left behind."""
+        writers, _ = tapes(2)
+        robot = Robot(writers)
+        path = StorePath("0/a")
+        closing: list[LtfsStore] = []
+
+        store = LtfsStore(volumes_of(writers), robot, drives=2)
+        several = store._several
+        assert several is not None
+        checked = several._checked
+
+        def left() -> list[WorkingDrive]:
+            drives = checked()
+            if closing:  # somebody closes the store in the middle of the call
+                closing.pop().close()
+            return drives
+
+        monkeypatch.setattr(several, "_checked", left)
+        closing.append(store)
+        read = partial(store.read_backup_file, path, 0, 5)
+        call = read if reading else partial(store.preview_container_read, path, [FileExtent(0, 5)])
+        with pytest.raises(StoreReadError, match="was closed"):
+            call()
+        assert not robot.names
+        assert store.read_backup_file(path, 0, 5) == b"\1" * 5
+        store.close()
 
     @pytest.mark.parametrize("drives", [0, 65])
     def test_numbers_of_drives_that_are_none_are_refused(self, drives: int) -> None:
