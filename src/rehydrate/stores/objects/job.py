@@ -7,6 +7,7 @@ readiness: the service is asked again after a restart, which costs a HEAD reques
 
 import json
 import os
+import secrets
 import threading
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
@@ -24,6 +25,8 @@ _FORMAT: Final = "rehydrate thaw job"
 _VERSION: Final = 1
 _LARGEST: Final = 1 << 30
 _MOST: Final = 2**63
+_MARK_BYTES: Final = 16
+_BEGIN: Final = 1024  # bytes of a file in which its mark stands
 
 
 class Progress(StrEnum):
@@ -85,17 +88,16 @@ class ThawJob:
         """
         self._path, self._header = path, _Header(url.rstrip("/"), currency)
         self._lock = threading.Lock()
-        self._seen: tuple[int, ...] | None = None
+        self._saved: str | None = None  # the mark of the file that is known; empty = it has none
         try:
             with path.open("rb") as file:
                 text = file.read(_LARGEST)
-                self._seen = _identity(os.fstat(file.fileno()))
         except FileNotFoundError:
             self._asked: dict[StorePath, Asked] = {}
         except OSError as error:
             raise _cannot("read", path, error) from error
         else:
-            self._asked = _parse(text, self._header, path)
+            self._saved, self._asked = _parse(text, self._header, path)
 
     def get(self, path: StorePath) -> Asked | None:
         """Return the request for an object, if there is one."""
@@ -133,26 +135,30 @@ class ThawJob:
             StoreReadError: The file cannot be written, or another program wrote it.
         """
         with self._lock:
+            saved = secrets.token_hex(_MARK_BYTES)
             content = {
                 "format": _FORMAT,
                 "version": _VERSION,
+                "saved": saved,
                 "store": self._header.url,
                 "currency": self._header.currency,
                 "objects": {path: attrs.asdict(asked) for path, asked in self._asked.items()},
             }
             try:
                 self._refuse_others()
-                self._seen = _replace(self._path, json.dumps(content, indent=1).encode())
+                _replace(self._path, json.dumps(content, indent=1).encode())
             except OSError as error:
                 raise _cannot("write", self._path, error) from error
+            self._saved = saved
 
     def _refuse_others(self) -> None:
         """Refuse to write over what another program wrote: both would forget what the other spent."""
         try:
-            found = _identity(self._path.stat())
+            with self._path.open("rb") as file:
+                begin = file.read(_BEGIN)
         except FileNotFoundError:
             return  # what is known here is all of it
-        if found != self._seen:
+        if self._saved is None or self._saved.encode() not in begin:
             raise StoreReadError(
                 f"another program uses the thaw job {self._path}", code="thaw.job", retryable=False
             )
@@ -166,17 +172,13 @@ class _Header:
     currency: str
 
 
-def _identity(found: os.stat_result) -> tuple[int, ...]:
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-
-
 def _cannot(do: str, path: Path, error: OSError) -> StoreReadError:
     return StoreReadError(
         f"cannot {do} the thaw job {path}: {error.strerror}", code="thaw.job", retryable=False
     )
 
 
-def _replace(path: Path, data: bytes) -> tuple[int, ...]:
+def _replace(path: Path, data: bytes) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
@@ -184,7 +186,6 @@ def _replace(path: Path, data: bytes) -> tuple[int, ...]:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-            written = _identity(os.fstat(file.fileno()))
         beside.replace(path)
     except OSError:
         beside.unlink(missing_ok=True)
@@ -195,10 +196,9 @@ def _replace(path: Path, data: bytes) -> tuple[int, ...]:
             os.fsync(folder)
         finally:
             os.close(folder)
-    return written
 
 
-def _parse(text: bytes, header: _Header, path: Path) -> dict[StorePath, Asked]:
+def _parse(text: bytes, header: _Header, path: Path) -> tuple[str, dict[StorePath, Asked]]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -216,7 +216,8 @@ def _parse(text: bytes, header: _Header, path: Path) -> dict[StorePath, Asked]:
     if not isinstance(objects, dict):
         raise _corrupt(f"the thaw job {path} is damaged")
     try:
-        return {StorePath(name): _asked(entry) for name, entry in objects.items()}
+        asked = {StorePath(name): _asked(entry) for name, entry in objects.items()}
+        return _text(found.get("saved", "")), asked
     except (KeyError, TypeError, ValueError) as error:
         raise _corrupt(f"the thaw job {path} is damaged") from error
 
