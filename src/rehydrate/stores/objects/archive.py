@@ -131,6 +131,7 @@ class S3Archive:
             )
         self._bucket, self._prefix = place.netloc, unquote(place.path).strip("/")
         access = access or Access()
+        endpoint = _setting(access, "endpoint", "endpoint_url") or access.endpoint
         self._payer = {"RequestPayer": "requester"} if access.requester_pays else {}
         core, unsigned = _module("botocore.session"), _module("botocore")
         setup = _module("botocore.config").Config(
@@ -139,16 +140,16 @@ class S3Archive:
             max_pool_connections=CALLS_AT_ONCE,
             connect_timeout=min(_CONNECT_SECONDS, access.request_seconds),
             read_timeout=access.request_seconds,
-            s3={"addressing_style": "path"} if access.endpoint else {},
+            s3={"addressing_style": "path"} if endpoint else {},
         )
         session = core.Session(profile=access.profile or None)
         client = session.create_client(
             "s3",
-            endpoint_url=access.endpoint,
-            region_name=access.region,
-            aws_access_key_id=access.settings.get("access_key_id"),
-            aws_secret_access_key=access.settings.get("secret_access_key"),
-            aws_session_token=access.settings.get("session_token"),
+            endpoint_url=endpoint,
+            region_name=_setting(access, "region") or access.region,
+            aws_access_key_id=_setting(access, "access_key_id"),
+            aws_secret_access_key=_setting(access, "secret_access_key"),
+            aws_session_token=_setting(access, "session_token", "token"),
             config=setup,
         )
         self._head: Callable[..., Mapping[str, object]] = client.head_object
@@ -247,3 +248,9 @@ def _when(text: str | None) -> int | None:
     except (ValueError, IndexError):
         return None
     return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * _NS)
+
+
+def _setting(access: Access, *names: str) -> str | bool | None:
+    """Return a setting under any of its names, with ``aws_`` before them or not, as obstore does."""
+    found = {name.lower().removeprefix("aws_"): value for name, value in access.settings.items()}
+    return next((found[name] for name in names if name in found), None)

@@ -23,10 +23,11 @@ from rehydrate.conformance import World
 from rehydrate.media.tiers import ThawOptions
 from rehydrate.stores.objects.archive import ObjectState, S3Archive, Stage
 from rehydrate.stores.objects.asking import ThawChoice
+from rehydrate.stores.objects.client import Access
 from rehydrate.stores.objects.store import ObjectStore
 from rehydrate.stores.objects.thawing import ThawingStore
 from rehydrate.values import StorePath
-from tests.unit.stores.objects.service import Answer, Bucket, FaultProxy
+from tests.unit.stores.objects.service import KEYS, REGION, Answer, Bucket, FaultProxy
 
 HERE = StorePath("Data/1.c")
 
@@ -247,6 +248,21 @@ def test_archived_object_of_intelligent_tiering_is_thawed_without_days(
     monkeypatch.setattr(archive, "_restore", lambda **given: asked.append(given["RestoreRequest"]))
     archive.thaw(HERE, None, state, speed="bulk", days=3)
     assert asked == [{"GlacierJobParameters": {"Tier": "Bulk"}}]
+
+
+@pytest.mark.parametrize("spelling", ["aws_{}", "AWS_{}", "{}"])
+def test_settings_are_known_by_all_names_that_the_reader_knows(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, spelling: str
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    bucket.put(HERE, b"content", kind="GLACIER")
+    wanted = {**KEYS, "region": REGION, "session_token": "any"}
+    settings = {spelling.format(name.upper() if "AWS" in spelling else name): value
+                for name, value in wanted.items()}  # fmt: skip
+    access = Access(endpoint=bucket.server, settings=settings, retries=0)
+    assert ObjectStore(bucket.url, access=access).size_of(HERE) == 7
+    assert S3Archive(bucket.url, access).state(HERE, None).size == 7
 
 
 def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
