@@ -207,7 +207,7 @@ def test_several_drives_take_less_time(taped: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--at-hand", "A"], 2, "say with --media FILE what lies on which volume"),
+        (["--at-hand", "A"], 2, "say with --media FILE or --tapes DIR what lies where"),
         (["--media", "none.json"], 2, "cannot read the media file none.json"),
         (["--media", "M", "--at-hand", "A00001L9,Z"], 2, "has no volume Z"),
         (["--media", "BAD"], 3, "the media file is no JSON"),

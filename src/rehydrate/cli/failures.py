@@ -28,6 +28,8 @@ __all__ = ["Failure", "collapse", "exit_code_of", "line_of", "record_of", "repor
 _CALLERS_FAULT: Final = ("plan.", "source.")
 _FOREIGN: Final = ("image.", "volume.")
 """What is wrong with images and volumes, no command of ours puts right."""
+_NOT_OF_THE_STORE: Final = ("ltfs.", "media.", "tape.", "thaw.")
+"""Files beside a store, and volumes: where these are damaged, it need not be."""
 _NAMES_SHOWN: Final = 3
 _LINES_SHOWN: Final = 20
 
@@ -43,6 +45,8 @@ _BY_CODE: Final[Mapping[str, str]] = {
     " volume)",
     "object.archived": "say --thaw TIER (as in --thaw standard) to have archived data thawed;"
     " `rehydrate plan --thaw TIER` prices it",
+    "media.file": "correct the file of --media",
+    "thaw.prices": "correct the file of --price-table",
     "tape.refused": "run the same command again when it can be mounted",
     "store.unreadable": "see that you may read it",
     "store.exists": "name an empty directory",
@@ -79,7 +83,8 @@ def remedy_of(error: RestoreError) -> str:
         return ""
     for kind, remedy in _BY_CLASS:
         if isinstance(error, kind):
-            return remedy
+            elsewhere = kind is FormatError and error.code.startswith(_NOT_OF_THE_STORE)
+            return "" if elsewhere else remedy
     return ""
 
 

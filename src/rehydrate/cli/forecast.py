@@ -57,7 +57,7 @@ def forecast_of(
 
         return tape_forecast(tapes, at_hand)
     if at_hand is not None:
-        raise RequestError("--at-hand: say with --media FILE what lies on which volume")
+        raise RequestError("--at-hand: say with --media FILE or --tapes DIR what lies where")
     if not is_url(source):
         return None
     from rehydrate.cli.thaw_pricing import thaw_forecast

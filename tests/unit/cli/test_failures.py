@@ -5,6 +5,7 @@ from rehydrate.errors import (
     Cancelled,
     ChunkMismatchError,
     ContainerNotFoundError,
+    CorruptMetadataError,
     LimitError,
     NoSpaceError,
     PublishError,
@@ -87,3 +88,18 @@ def test_record_has_the_remedy_beside_the_fields() -> None:
     record = record_of(MISSING)
     assert record["code"] == "store.container-missing"
     assert isinstance(record["remedy"], str)
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        ("media.file", "correct the file of --media"),
+        ("thaw.prices", "correct the file of --price-table"),
+        ("tape.inventory", ""),
+        ("ltfs.index", ""),
+    ],
+)
+def test_what_is_beside_the_store_is_no_damage_of_the_store(code: str, remedy: str) -> None:
+    line = line_of(CorruptMetadataError("it is no JSON", code=code))
+    assert line.partition(" - ")[2] == remedy
+    assert "rehydrate verify" in line_of(CorruptMetadataError("it is no map"))
