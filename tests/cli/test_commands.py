@@ -9,6 +9,8 @@ import pytest
 
 from rehydrate.cli.registry import COMMANDS
 from tests.cli.stage import PROGRAM, called, program
+from tests.ltfs_volume.image import write_image
+from tests.ltfs_volume.writer import VolumeWriter
 
 TREE = Path(__file__).resolve().parents[2]
 SELECTION_KEYS = {"store_version", "patterns", "paths", "excludes"}
@@ -212,6 +214,7 @@ def test_every_key_of_every_document_is_on_the_page(stage: Path) -> None:
         re.findall(r"^\|(?:[^|]*\|)? `(rehydrate-[a-z-]+)` \| (.*) \|$", page, re.MULTILINE)
     )
     store, out = stage / "store", stage / "out"
+    tape = write_image(VolumeWriter().finish().partitions, stage / "tape.json")
     runs = [
         ("optimize", stage / "source", store),
         ("versions", store),
@@ -223,6 +226,7 @@ def test_every_key_of_every_document_is_on_the_page(stage: Path) -> None:
         ("export-stubs", store, "-o", stage / "stubs"),
         ("rebuild", store),
         ("clean", out),
+        ("inventory", tape, "-o", stage / "inventories"),
         ("ls", stage / "nowhere"),
     ]
     seen = set()

@@ -129,6 +129,11 @@ class ThawDesk:
     def _tell_price(self, quote: ThawQuote, folders: set[str], *, repair: bool) -> None:
         if quote.thawing:
             tell(f"rehydrate: asked for before, and nothing to pay: {_count(quote.thawing)}")
+        if quote.unknown:
+            tell(
+                f"rehydrate: the service says nothing of {_count(quote.unknown)}: what they may cost is"
+                " not in the price, and reads will tell why"
+            )
         if not quote.frozen:
             return
         self._quotes.append(quote)

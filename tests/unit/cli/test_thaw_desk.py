@@ -208,3 +208,12 @@ def test_ways_are_compared_with_why_some_cannot_be_taken(tmp_path: Path) -> None
     (bulk,) = list(compare_thaws(store, paths[:1], states[:1], slow, taken=""))[2:]
     assert "cannot be read within the 3 days" in bulk.problem
     assert service.asked == []
+
+
+def test_objects_without_a_state_are_told_as_they_are_in_no_price(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    desk_of().approve(DATA, attrs.evolve(QUOTE, unknown=3))
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].startswith("rehydrate: the service says nothing of 3 objects: what they may cost")
+    assert "thaw of 2 objects" in told[1]
