@@ -258,10 +258,16 @@ class Session:
                 continue
 
     def timed_read(self, read: Callable[[], T]) -> T:
-        """Make one vendor read under the deadline that :meth:`wait` watches."""
+        """Make one vendor read under the deadline that :meth:`wait` watches.
+
+        Raises:
+            Cancelled: The job has ended: a store is not called any more when the caller has gone on.
+        """
         me = threading.current_thread().name
-        self._reading[me] = self.clock.monotonic()
+        self._reading[me] = self.clock.monotonic()  # before the look, so that the end sees it
         try:
+            if self.ended:
+                raise Cancelled
             return read()
         finally:
             self._reading.pop(me, None)

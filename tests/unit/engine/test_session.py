@@ -225,3 +225,13 @@ def test_threads_run_tasks_in_order_and_stop() -> None:
         thread.join(PATIENCE)
         assert not thread.is_alive()
         assert thread.daemon
+
+
+def test_no_read_begins_when_the_job_has_ended(session: Session) -> None:
+    """The caller has gone on, and may have closed the store."""
+    assert session.timed_read(lambda: 5) == 5
+    session.fail(StoreReadError("gone"))
+    calls: list[int] = []
+    with pytest.raises(Cancelled):
+        session.timed_read(lambda: calls.append(1))
+    assert not calls
