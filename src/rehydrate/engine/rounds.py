@@ -192,8 +192,8 @@ class Round:
             self._told = waiting, now
             event = Waiting(waiting, count, due - now, message)
             session.messages.put(lambda: session.observer(event))
-        while clock.monotonic() < due and not session.ended:
-            clock.sleep(min(due - clock.monotonic(), _TICK))
+        while (left := due - clock.monotonic()) > 0 and not session.ended:
+            clock.sleep(min(left, _TICK))  # time goes on between two looks: look once
         return not session.ended
 
     def _read_extent(self, plan: RoundPlan, extent: int) -> None:

@@ -75,6 +75,21 @@ def test_nothing_is_told_where_nothing_waits(tmp_path: Path) -> None:
     assert events.of(Waiting) == []
 
 
+def test_time_that_passes_between_two_looks_is_no_reason_to_fail(
+    tmp_path: Path, clock: LeapingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def running() -> float:
+        clock.now += 0.02
+        return clock.now
+
+    def sleep(seconds: float) -> None:
+        assert seconds >= 0, "systems refuse to sleep for less"
+
+    monkeypatch.setattr(clock, "monotonic", running)
+    monkeypatch.setattr(clock, "sleep", sleep)
+    run(two_containers(), tmp_path, later({ONE: [0.09] * 9}, [])).check()
+
+
 def test_order_is_asked_for_before_anything_is_written(tmp_path: Path) -> None:
     world = World()
     world.mapped_file("below/file", [[world.chunk(bytes(100), 1)]])
