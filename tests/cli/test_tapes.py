@@ -132,7 +132,7 @@ def test_a_plan_tells_volumes_times_and_orders_without_any_tape(stage: Stage) ->
     assert estimates["total_seconds"] > 0
     assert len(done.document["files"]) == FILES
     page = stage.root / "plan.html"
-    text = stage.plan("--html", page, "--at-hand", NAMES[1])
+    text = stage.plan("--html", page, "--at-hand", NAMES[1].lower())
     assert text.code == 0
     assert "3 volumes needed, 3 mounts" in text.out
     assert "native size where the inventory has no ends of wraps" in text.out

@@ -45,7 +45,9 @@ def tape_forecast(source: Source, at_hand: str | None) -> Forecast | None:
     if at_hand is None:
         return TapeForecast(media_of(tapes), None)
     numbers = {each.volume.name: number for number, each in enumerate(tapes.inventories)}
-    names = [name.strip() for name in at_hand.split(",") if name.strip()]
+    upper = {name.upper(): name for name in numbers}
+    given = [name.strip() for name in at_hand.split(",") if name.strip()]
+    names = [name if name in numbers else upper.get(name.upper(), name) for name in given]
     missing = [name for name in names if name not in numbers]
     if missing:
         raise RequestError(f"--at-hand: there is no inventory of {', '.join(missing)}")

@@ -242,6 +242,12 @@ def _refuse(told: Told, folder: Path) -> None:
                 f" {there.barcode}, or remove {path.name}",
                 code=_CODE,
             )
+        if there.barcode != told.barcode and there.barcode.upper() == told.barcode.upper():
+            raise RequestError(
+                f"{folder} has an inventory of {there.barcode}: barcodes that differ in case only"
+                f" are one; say --barcode {there.barcode}",
+                code=_CODE,
+            )
         if there.barcode != told.barcode:
             continue
         if there.identity != told.identity:

@@ -172,6 +172,8 @@ def test_other_volumes_are_not_replaced(tmp_path: Path) -> None:
         save_inventory(taken(written(number=2)), tmp_path)
     with pytest.raises(RequestError, match="already, as TAPE01: say --barcode TAPE01"):
         save_inventory(taken(written(), "OTHER"), tmp_path)
+    with pytest.raises(RequestError, match="differ in case only are one; say --barcode TAPE01"):
+        save_inventory(taken(written(number=2), "tape01"), tmp_path)
     save_inventory(taken(written(number=2), "OTHER"), tmp_path)
     assert [each.volume.name for each in load_inventories(tmp_path)] == ["OTHER", "TAPE01"]
 
