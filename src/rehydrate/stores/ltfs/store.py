@@ -15,7 +15,8 @@ from rehydrate.stores.ltfs.several import Extent, Key, SeveralDrives
 from rehydrate.stores.ltfs.volume import LtfsVolume
 from rehydrate.stores.tape.drive import MountsVolumes
 from rehydrate.stores.tape.stream import RING_BYTES
-from rehydrate.values import ContainerExtent, FileExtent, StorePath
+from rehydrate.stores.wrapping import Wrapper
+from rehydrate.values import ContainerExtent, FileExtent, ReadableBuffer, StorePath
 
 __all__ = ["AtHand", "LtfsStore"]
 
@@ -270,12 +271,8 @@ class LtfsStore:
         )
 
 
-class AtHand:
+class AtHand(Wrapper):
     """A :class:`LtfsStore` with some of its volumes; the others are not asked for."""
-
-    max_gap = LtfsStore.max_gap
-    max_read = LtfsStore.max_read
-    read_timeout = LtfsStore.read_timeout
 
     def __init__(self, store: LtfsStore, volumes: frozenset[str]) -> None:
         """Bind.
@@ -284,7 +281,8 @@ class AtHand:
             store: The store.
             volumes: Names of the volumes at hand.
         """
-        self._store, self._volumes = store, volumes
+        super().__init__(store)
+        self._tapes, self._volumes = store, volumes
         self.concurrent_reads = store.concurrent_reads
 
     def order_containers_restore(
@@ -296,7 +294,7 @@ class AtHand:
             containers: The containers of the round.
         """
         places = [at for at, path in enumerate(containers) if not self._missing(path)]
-        answer = self._store.order_containers_restore([containers[at] for at in places])
+        answer = self._tapes.order_containers_restore([containers[at] for at in places])
         return [
             ContainerExtent(index=places[one.index], offset=one.offset, length=one.length)
             for one in answer
@@ -310,9 +308,9 @@ class AtHand:
             reads: What is going to be read.
         """
         self._refuse(path)
-        self._store.preview_container_read(path, reads)
+        super().preview_container_read(path, reads)
 
-    def read_backup_file(self, path: StorePath, offset: int, size: int, /) -> bytes:
+    def read_backup_file(self, path: StorePath, offset: int, size: int, /) -> ReadableBuffer:
         """Read; see :meth:`LtfsStore.read_backup_file`.
 
         Args:
@@ -324,10 +322,10 @@ class AtHand:
             ContainerNotFoundError: The container needs other volumes; they are named.
         """
         self._refuse(path)
-        return self._store.read_backup_file(path, offset, size)
+        return super().read_backup_file(path, offset, size)
 
     def _missing(self, path: StorePath) -> tuple[str, ...]:
-        missing = self._store.missing_volumes(path, self._volumes)
+        missing = self._tapes.missing_volumes(path, self._volumes)
         return ("?",) if missing is None else missing
 
     def _refuse(self, path: StorePath) -> None:
