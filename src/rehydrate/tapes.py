@@ -25,7 +25,9 @@ from rehydrate.media.pricing import Alternative, Tape
 from rehydrate.media.rao import AccessOrder, DataSegment, Process
 from rehydrate.media.segments import UNKNOWN, Segments
 from rehydrate.media.volumes import Mount, batches, complete_files, schedule, step_ends
+from rehydrate.stores.ltfs.beside import ContainerFolder, CopiedFiles, TapedStore
 from rehydrate.stores.ltfs.catalogue import ContainerCatalogue, Piece, Pieces, WholeFiles
+from rehydrate.stores.ltfs.inventory import Inventory, load_inventories
 from rehydrate.stores.ltfs.label import LtfsLabel
 from rehydrate.stores.ltfs.mounted import Attributes, MountedDrive, MountedFile, mounted_volume
 from rehydrate.stores.ltfs.ordering import VolumeNeed
@@ -53,9 +55,12 @@ __all__ = [
     "AtHand",
     "Attributes",
     "ContainerCatalogue",
+    "ContainerFolder",
+    "CopiedFiles",
     "CostModel",
     "DataSegment",
     "Heads",
+    "Inventory",
     "Ioctl",
     "Kept",
     "LtfsLabel",
@@ -87,6 +92,7 @@ __all__ = [
     "TapeImage",
     "TapeModel",
     "TapePosition",
+    "TapedStore",
     "TellsVolume",
     "TellsWraps",
     "VolumeNeed",
@@ -95,6 +101,7 @@ __all__ = [
     "WrapEnd",
     "batches",
     "complete_files",
+    "load_inventories",
     "model_of",
     "mounted_volume",
     "native_geometry",
