@@ -304,6 +304,7 @@ class MountedDrive:
         if self._open is None or self._open[0] != place:
             self.close()
             flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+            flags |= getattr(os, "O_NONBLOCK", 0)  # what is a pipe now is not waited for
             path = os.fsencode(self._folder / place.path)
             self._open = place, self._files.open(path, flags | getattr(os, "O_BINARY", 0))
         size = min(self._label.block_size, place.size - offset)

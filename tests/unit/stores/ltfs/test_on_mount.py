@@ -1,6 +1,7 @@
 """A directory on a mounted volume, and volumes known from inventories that are read there."""
 
 import errno
+import os
 import uuid
 from pathlib import Path
 
@@ -99,3 +100,14 @@ def test_a_mount_tells_who_it_is_and_may_tell_more(tmp_path: Path) -> None:
     told["volumeUUID"] = "x"
     with pytest.raises(RestoreError):
         mount_identity(tmp_path, read)
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    volume = LtfsVolume.read(CountingDrive(VolumeWriter().add("f", b"data").finish().partitions))
+    flat, places = as_mounted(volume)
+    os.mkfifo(tmp_path / "f")
+    drive = MountedDrive(tmp_path, flat.label, places)
+    drive.locate(1, places[0].block)
+    with pytest.raises(OSError, match="seek"):
+        drive.read_record()
+    drive.close()
