@@ -33,7 +33,9 @@ def taped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def volume(name: str = "A00001L9", **more: object) -> dict[str, object]:
-    return {"name": name, "generation": "LTO-9", **more}
+    told = "wrap_ends" in more or "generation" in more
+    native = {} if told else {"partitions": [140]}
+    return {"name": name, "generation": "LTO-9", **native, **more}
 
 
 def media(path: Path, volumes: list[dict[str, object]], pieces: list[dict[str, object]]) -> Path:

@@ -58,7 +58,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Stage:
 
 
 def media(path: Path, pieces: list[dict[str, object]], **more: object) -> Path:
-    rows = [{"name": name, "generation": "LTO-9"} for name in NAMES]
+    rows = [{"name": name, "generation": "LTO-9", "partitions": [140]} for name in NAMES]
     content = {"format": "rehydrate-media", "version": 1, "volumes": rows, "pieces": pieces}
     path.write_text(json.dumps(content | more))
     return path

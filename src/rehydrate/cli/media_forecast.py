@@ -184,7 +184,7 @@ class MediaForecast:
         names = {medium.name for medium in whole.media}
         drawn = [volume.tape.geometry for volume in self._media.volumes if volume.name in names]
         if any(geometry is not None and not geometry.reported for geometry in drawn):
-            yield "wraps are assumed to be of native size where the file has no wrap_ends"
+            yield "wraps are assumed to be of native size where the file gives partitions"
         if any(medium.mounted for medium in whole.media):
             yield "until ready: what a drive takes to load; bringing and changing volumes is not in it"
         if whole.at_least:

@@ -25,7 +25,7 @@ __all__ = ["TapeForecast", "media_of", "tape_forecast"]
 
 _WORDS: Final = (
     ("of the media file", "of --tapes"),
-    ("where the file has no wrap_ends", "where the inventory has no ends of wraps"),
+    ("where the file gives partitions", "where the inventory has no ends of wraps"),
 )
 
 

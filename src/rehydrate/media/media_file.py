@@ -201,7 +201,7 @@ def _geometry(
 ) -> TapeGeometry | None:
     if ends:
         return reported_geometry(tape, ends, unit_bytes=float(unit))
-    if tape.wraps is None and not pairs:
+    if not pairs:
         return None
     return native_geometry(tape, pairs=pairs, unit_bytes=float(unit))
 

@@ -71,10 +71,11 @@ def test_what_is_known_of_a_volume_becomes_its_tape() -> None:
         VOLUME | {"partitions": [1, 137], "block_size": 524288, "loaded": True},
         {"name": "B", "generation": "LTO-8", "wrap_ends": ends, "block_size": 1000},
         {"name": "C", "generation": "LTO-10"},
-        {"name": "D", "generation": "generic"},
+        {"name": "D", "generation": "LTO-9"},
+        {"name": "E", "generation": "generic"},
     ]
     found = parse_media(text(volumes=rows, drives=2))
-    first, second, third, last = found.volumes
+    first, second, third, silent, last = found.volumes
     assert first.loaded
     assert first.tape.geometry is not None
     assert set(first.tape.geometry.partition.tolist()) == {0, 1}
@@ -82,6 +83,8 @@ def test_what_is_known_of_a_volume_becomes_its_tape() -> None:
     assert second.tape.geometry is not None
     assert (second.tape.geometry.reported, second.tape.geometry.capacity) == (True, 200)
     assert (third.tape.geometry, third.tape.model is None) == (None, False)
+    # Nobody said that wraps have their native size: they are not taken to have it.
+    assert (silent.tape.geometry, silent.tape.model is None) == (None, False)
     assert (last.kind, last.tape.model, found.drives) == ("generic", None, 2)
 
 

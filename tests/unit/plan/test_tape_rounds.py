@@ -18,7 +18,8 @@ GB = 10**9
 def media(
     pieces: list[dict[str, Any]], *, drives: int = 1, kind: str = "LTO-9", block: int = 1
 ) -> MediaFile:
-    rows = [{"name": name, "generation": kind, "block_size": block} for name in "ABCD"]
+    native = {"partitions": [140]} if kind == "LTO-9" else {}
+    rows = [{"name": name, "generation": kind, "block_size": block, **native} for name in "ABCD"]
     content = {"format": "rehydrate-media", "version": 1, "drives": drives}
     return parse_media(json.dumps(content | {"volumes": rows, "pieces": pieces}))
 
