@@ -215,5 +215,7 @@ def test_objects_without_a_state_are_told_as_they_are_in_no_price(
 ) -> None:
     desk_of().approve(DATA, attrs.evolve(QUOTE, unknown=3))
     told = capsys.readouterr().err.splitlines()
-    assert told[0].startswith("rehydrate: the service says nothing of 3 objects: what they may cost")
+    assert told[0].startswith(
+        "rehydrate: the service says nothing of 3 objects: what they may cost"
+    )
     assert "thaw of 2 objects" in told[1]

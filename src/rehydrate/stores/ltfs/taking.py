@@ -256,6 +256,12 @@ def _refuse(told: Told, folder: Path) -> None:
                 f" formatted again, remove {path.name}",
                 code=_CODE,
             )
+        if told.mounted and not there.mounted and there.index_generation == told.index_generation:
+            raise RequestError(
+                f"{folder} has an inventory of {told.barcode} that a drive gave, which knows more than"
+                f" a mounted volume tells: to replace it, remove {path.name}",
+                code=_CODE,
+            )
         if there.index_generation > told.index_generation:
             raise RequestError(
                 f"{folder} has a newer inventory of {told.barcode} (generation"

@@ -13,6 +13,7 @@ import attrs
 
 from rehydrate.errors import StoreError, StoreReadError
 from rehydrate.stores.tape.drive import END_OF_DATA, TapeDrive, TapePosition, read_failed
+from rehydrate.stores.tape.typed import TypedDrive
 
 __all__ = ["RING_BYTES", "Lost", "RecordStream"]
 
@@ -66,7 +67,7 @@ class RecordStream:
             ring_bytes: Most bytes that are read ahead.
             attempts: How often a record is tried before it counts as lost.
         """
-        self._drive = drive
+        self._drive = TypedDrive(drive, system=False)
         self._ring_bytes, self._attempts = ring_bytes, max(attempts, 1)
         self._changed = threading.Condition()
         self._run: _Run | None = None

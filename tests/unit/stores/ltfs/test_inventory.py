@@ -166,6 +166,17 @@ def test_newer_ones_replace_older_ones_and_not_the_other_way(tmp_path: Path) -> 
     assert again.volume.index.find("more") is not None
 
 
+def test_what_a_drive_gave_is_not_replaced_by_what_a_mount_tells(tmp_path: Path) -> None:
+    exact = taken(written())
+    mount = attrs.evolve(exact, inventory=attrs.evolve(exact.inventory, mounted=True))
+    save_inventory(mount, tmp_path)
+    save_inventory(exact, tmp_path)
+    with pytest.raises(RequestError, match="that a drive gave, which knows more"):
+        save_inventory(mount, tmp_path)
+    (found,) = load_inventories(tmp_path)
+    assert not found.mounted
+
+
 def test_other_volumes_are_not_replaced(tmp_path: Path) -> None:
     save_inventory(taken(written()), tmp_path)
     with pytest.raises(RequestError, match="another volume TAPE01: if the tape was formatted"):

@@ -132,6 +132,25 @@ def test_a_record_that_stays_bad_is_lost_and_the_others_come() -> None:
     stream.stop()
 
 
+class Raising(CountingDrive):
+    """A vendor's drive with a fault in its program."""
+
+    def read_record(self) -> bytes | None:
+        if self.position().block == 2:
+            raise KeyError("slot")
+        return super().read_record()
+
+
+def test_what_a_vendors_drive_raises_costs_a_record_and_not_the_reader() -> None:
+    stream = RecordStream(Raising((RECORDS, ())))
+    stream.begin(0, 0, 40)
+    found = [stream.take()[1] for _ in range(5)]
+    assert isinstance(found[2], Lost)
+    assert "KeyError: 'slot'" in str(found[2].error)
+    assert [found[0], found[1], found[3], found[4]] == [RECORDS[n] for n in (0, 1, 3, 4)]
+    stream.stop()
+
+
 def test_a_drive_that_loses_everything_is_given_up() -> None:
     tape = drive(**{f"b{number}": 99 for number in range(20)})
     stream = RecordStream(tape)
