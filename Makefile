@@ -35,7 +35,7 @@ static: $(READY) ## look at the source without running it: style, types, floors,
 
 unit: $(READY) ## run all tests with coverage, then the coverage gate and the honesty counters
 	@mkdir -p $(BUILD)
-	$(BIN)/python -m pytest --cov --cov-report= --junitxml=$(BUILD)/junit.xml
+	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report= --junitxml=$(BUILD)/junit.xml
 	$(BIN)/coverage report
 	$(BIN)/coverage json -q -o $(BUILD)/coverage.json
 	$(BIN)/python tools/coverage_gate.py $(BUILD)/coverage.json
