@@ -13,13 +13,14 @@ from rehydrate.cli.sources import RemoteOptions, Source, is_url
 from rehydrate.engine.planning import SketchedPlan
 from rehydrate.errors import RequestError
 from rehydrate.plan.estimates import DATA, PlanEstimates, PlannedMedium, seconds_at, short_stores
+from rehydrate.plan.media_columns import LEAST_SECONDS, media_columns, short_time
 from rehydrate.values import MAX_OFFSET
 
 __all__ = ["forecast_of", "say_estimates", "say_first_files"]
 
 _MEDIA: Final = 40
 _FILES: Final = 20
-_LEAST: Final = 0.05
+_UNKNOWN: Final = "-"
 """Shorter times are not worth a number."""
 
 
@@ -85,7 +86,7 @@ def say_estimates(estimates: PlanEstimates) -> None:
             [
                 order.name,
                 duration(order.seconds),
-                _time(order.other_seconds),
+                short_time(order.other_seconds, _UNKNOWN),
                 "taken" if order.taken else "",
             ]
             for order in estimates.orders
@@ -105,7 +106,7 @@ def say_estimates(estimates: PlanEstimates) -> None:
     facts = [
         [name, f"{least}{duration(seconds)}"]
         for name, seconds in times.items()
-        if seconds is not None and seconds >= _LEAST
+        if seconds is not None and seconds >= LEAST_SECONDS
     ]
     if estimates.price is not None:
         facts.append(["price", str(estimates.price)])
@@ -135,7 +136,11 @@ def say_first_files(found: SketchedPlan, ready: int | None) -> None:
         return
     rows = [["file", "size", f"finished after{' at least' * estimates.at_least}"]]
     rows += [
-        [shown(sketch.names[index]), size(int(sketch.sizes[index])), _time(seconds[index])]
+        [
+            shown(sketch.names[index]),
+            size(int(sketch.sizes[index])),
+            short_time(seconds[index], _UNKNOWN),
+        ]
         for index in come[:_FILES]
     ]
     say()
@@ -152,44 +157,20 @@ def _media_rows(media: Sequence[PlannedMedium]) -> tuple[list[list[str]], str]:
         # Where stores are listed together, each was told before how it is read.
         return medium.note, "" if medium.store else medium.order
 
-    columns: list[tuple[str, str, list[str]]] = [
-        ("medium", " ", [shown(medium.name) for medium in media]),
-        ("kind", " ", [shown(medium.kind) for medium in media]),
-        ("store", " ", short_stores(media)),
-        ("for", " ", [medium.phase for medium in media]),
-        ("drive", "r", ["" if medium.drive is None else str(medium.drive) for medium in media]),
-        ("containers", "r", [f"{medium.containers:,}" for medium in media]),
-        ("to read", "r", [size(medium.bytes_to_read) for medium in media]),
-        ("wanted", "r", [_wanted(medium) for medium in media]),
-        ("until ready", "r", [_ready(medium) for medium in media]),
-        ("locate", "r", [_time(medium.locate_seconds) for medium in media]),
-        ("read", "r", [_time(medium.read_seconds) for medium in media]),
-        ("rewind", "r", [_time(medium.rewind_seconds or None) for medium in media]),
-        ("", " ", [shown("; ".join(filter(None, words(medium)))) for medium in media]),
+    columns = [
+        ("medium", False, [shown(medium.name) for medium in media]),
+        ("kind", False, [shown(medium.kind) for medium in media]),
+        ("store", False, short_stores(media)),
+        *media_columns(media, _UNKNOWN),
+        ("", False, [shown("; ".join(filter(None, words(medium)))) for medium in media]),
     ]
-    empty = [{""}, {"-"}, {DATA}]
+    empty = [{""}, {_UNKNOWN}, {DATA}]
     kept = [column for column in columns if set(column[2]) not in empty]
     rows = [[head for head, _, _ in kept]]
     rows += [list(row) for row in zip(*(cells for _, _, cells in kept), strict=True)]
-    return rows, "".join(right for _, right, _ in kept)
+    return rows, "".join("r" if number else " " for _, number, _ in kept)
 
 
 def _say_table(rows: list[list[str]], right: str) -> None:
     for line in table(rows, right=right):
         say(line.rstrip())
-
-
-def _wanted(medium: PlannedMedium) -> str:
-    if medium.wanted_seconds is None:
-        return "-"
-    return f"after {duration(medium.wanted_seconds)}" if medium.wanted_seconds else "at once"
-
-
-def _ready(medium: PlannedMedium) -> str:
-    return "in the drive" if medium.mounted is False else _time(medium.ready_seconds)
-
-
-def _time(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    return "< 0.1 s" if 0 < seconds < _LEAST else duration(seconds)

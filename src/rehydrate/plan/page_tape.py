@@ -9,13 +9,13 @@ from rehydrate.plan.estimates import (
     DATA,
     MAPS,
     PlanEstimates,
-    PlannedMedium,
     Record,
     TapeDrawing,
     short_stores,
 )
+from rehydrate.plan.media_columns import media_columns
 from rehydrate.plan.page_text import coordinate, escaped, visible
-from rehydrate.units import counted, duration, size
+from rehydrate.units import counted, duration
 
 __all__ = ["draw_media", "draw_orders", "draw_tape", "shown_tapes", "tape_record"]
 
@@ -25,8 +25,6 @@ MOST_NUMBERS: Final = 40
 """Passes that carry their number in the reading order."""
 MOST_PASSES: Final = 5000
 """Passes of one tape that are drawn and told."""
-LEAST: Final = 0.1
-"""Shortest time that is told."""
 MOST_TAPES: Final = 60
 """Tapes that are drawn."""
 ALL_PASSES: Final = 8000
@@ -47,15 +45,10 @@ def draw_media(estimates: PlanEstimates) -> str:
         ("medium", False, [escaped(medium.name) for medium in media]),
         ("kind", False, [escaped(medium.kind) for medium in media]),
         ("store", False, [escaped(store) for store in short_stores(media)]),
-        ("for", False, [medium.phase for medium in media]),
-        ("drive", True, ["" if medium.drive is None else f"{medium.drive:,}" for medium in media]),
-        ("containers", True, [f"{medium.containers:,}" for medium in media]),
-        ("to read", True, [size(medium.bytes_to_read) for medium in media]),
-        ("wanted", True, [_wanted(medium) for medium in media]),
-        ("until ready", True, [_ready(medium) for medium in media]),
-        ("locate", True, [_time(medium.locate_seconds) for medium in media]),
-        ("read", True, [_time(medium.read_seconds) for medium in media]),
-        ("rewind", True, [_time(medium.rewind_seconds or None) for medium in media]),
+        *(
+            (head, number, [escaped(cell) for cell in cells])
+            for head, number, cells in media_columns(media, "")
+        ),
         ("order", False, [escaped(medium.order.partition(":")[0]) for medium in media]),
         ("note", False, [escaped(medium.note) for medium in media]),
     ]
@@ -83,22 +76,6 @@ def _cell(head: str, text: str, *, number: bool) -> str:
     if head == "medium":
         return f'<th scope="row">{text}</th>'
     return f'<td class="num">{text}</td>' if number else f"<td>{text}</td>"
-
-
-def _wanted(medium: PlannedMedium) -> str:
-    if medium.wanted_seconds is None:
-        return ""
-    return f"after {duration(medium.wanted_seconds)}" if medium.wanted_seconds else "at once"
-
-
-def _ready(medium: PlannedMedium) -> str:
-    return "in the drive" if medium.mounted is False else _time(medium.ready_seconds)
-
-
-def _time(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    return f"&lt; {duration(LEAST)}" if 0 < seconds < LEAST / 2 else duration(seconds)
 
 
 def draw_orders(estimates: PlanEstimates) -> str:

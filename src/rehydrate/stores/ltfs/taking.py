@@ -1,9 +1,8 @@
 """Takes the inventory of a volume, from wherever it can be had, and saves it."""
 
 import json
-import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -27,6 +26,7 @@ from rehydrate.stores.ltfs.inventory import (
 from rehydrate.stores.ltfs.label import LARGEST_LABEL
 from rehydrate.stores.ltfs.mounted import mount_identity, mounted_facts, mounted_volume
 from rehydrate.stores.ltfs.volume import LtfsVolume
+from rehydrate.stores.replacing import replace_file
 from rehydrate.stores.tape.drive import TapeDrive, TellsWraps
 from rehydrate.stores.tape.typed import typed
 
@@ -211,9 +211,9 @@ def save_inventory(taken: Taken, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         _refuse(told, folder)
         if taken.index is None or not _copied(taken.index, volume, folder / told.index):
-            _write(folder / told.index, index_document(volume.index))
-        _write(folder / told.label, [taken.label])
-        _write(path, [json.dumps(told.as_record(), indent=1).encode(), b"\n"])
+            replace_file(folder / told.index, index_document(volume.index))
+        replace_file(folder / told.label, [taken.label])
+        replace_file(path, [json.dumps(told.as_record(), indent=1).encode(), b"\n"])
         for old in _outdated(told, folder):
             old.unlink(missing_ok=True)
     except OSError as error:
@@ -291,7 +291,7 @@ def _copied(read: Callable[[], Iterator[bytes]], volume: LtfsVolume, path: Path)
             yield piece
 
     try:
-        _write(path, parsed())
+        replace_file(path, parsed())
         return parser.close().head == volume.index.head
     except RestoreError:
         return False
@@ -310,17 +310,3 @@ def _records(drive: TapeDrive, partition: int, block: int) -> Iterator[bytes]:
     drive.locate(partition, block)
     while (record := drive.read_record()) is not None:
         yield record
-
-
-def _write(path: Path, pieces: Iterable[bytes]) -> None:
-    """Write a file under another name, durably, and give it its name then."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        with beside.open("wb") as file:
-            file.writelines(pieces)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise

@@ -6,7 +6,6 @@ readiness: the service is asked again after a restart, which costs a HEAD reques
 """
 
 import json
-import os
 import secrets
 import threading
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from typing import Final
 import attrs
 
 from rehydrate.errors import CorruptMetadataError, StoreReadError
+from rehydrate.stores.replacing import replace_file
 from rehydrate.values import StorePath
 
 __all__ = ["Asked", "Progress", "ThawJob"]
@@ -146,7 +146,8 @@ class ThawJob:
             }
             try:
                 self._refuse_others()
-                _replace(self._path, json.dumps(content, indent=1).encode())
+                text = json.dumps(content, indent=1).encode()
+                replace_file(self._path, [text], private=True)
             except OSError as error:
                 raise _cannot("write", self._path, error) from error
             self._saved = saved
@@ -176,26 +177,6 @@ def _cannot(do: str, path: Path, error: OSError) -> StoreReadError:
     return StoreReadError(
         f"cannot {do} the thaw job {path}: {error.strerror}", code="thaw.job", retryable=False
     )
-
-
-def _replace(path: Path, data: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError:
-        beside.unlink(missing_ok=True)
-        raise
-    if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _parse(text: bytes, header: _Header, path: Path) -> tuple[str, dict[StorePath, Asked]]:
