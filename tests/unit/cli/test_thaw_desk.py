@@ -19,7 +19,7 @@ from rehydrate.stores.objects.store import ObjectStore
 from rehydrate.stores.objects.thawing import ThawingStore
 from rehydrate.values import StorePath
 from tests.unit.cli.test_progress import Noted
-from tests.unit.stores.objects.test_thawing import FakeClock, FakeService, Frozen
+from tests.unit.stores.objects.thaws import FakeClock, FakeService, Frozen
 
 MAPS, DATA = [StorePath("Stream/1")], [StorePath("Data/1"), StorePath("Data/2")]
 QUOTE = ThawQuote(

@@ -1,6 +1,7 @@
 """One server of each kind for all tests; each test has a bucket of its own and a proxy before it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.unit.stores.objects.service import (
     s3_server,
     server_or_skip,
 )
+from tests.unit.stores.objects.thaws import FakeClock, FakeService
 
 
 @pytest.fixture(scope="session")
@@ -57,3 +59,18 @@ def blobs(azurite: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[BlobContain
 def before_azure(azurite: str) -> Iterator[FaultProxy]:
     with FaultProxy(azurite) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def service(clock: FakeClock) -> FakeService:
+    return FakeService(clock)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    return tmp_path / "job"

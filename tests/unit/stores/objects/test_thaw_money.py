@@ -12,7 +12,7 @@ from rehydrate.media.prices import DEFAULT_TABLE, parse_table
 from rehydrate.media.tiers import DAY, ThawOptions
 from rehydrate.stores.objects.archive import Stage
 from rehydrate.stores.objects.thawing import ThawingStore
-from tests.unit.stores.objects.test_thawing import (
+from tests.unit.stores.objects.thaws import (
     GB,
     HOUR,
     FakeClock,
@@ -28,21 +28,6 @@ SLOW_READER = ThawOptions(days=1, read_rate=10_000_000)
 THROTTLED = StoreReadError("slow down", code="object.throttled", retryable=True)
 LOST = StoreReadError("no answer", code="object.network", retryable=True)
 DENIED = StoreReadError("no", code="object.denied", retryable=False)
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def service(clock: FakeClock) -> FakeService:
-    return FakeService(clock)
-
-
-@pytest.fixture
-def job(tmp_path: Path) -> Path:
-    return tmp_path / "job"
 
 
 def price_of_one(service: FakeService, job: Path) -> int:
