@@ -56,7 +56,8 @@ _AtHand: TypeAlias = Annotated[
     Option(
         "--at-hand",
         metavar="NAMES",
-        text="Plan with these volumes of --media or --tapes only; names with commas between.",
+        text="Take these volumes of --media or --tapes first, and tell which files they are enough for;"
+        " names with commas between.",
         default=False,
     ),
 ]
