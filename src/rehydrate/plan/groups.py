@@ -144,7 +144,10 @@ def _edges(names: Sequence[bytes], node: _Node) -> tuple[int, list[int]]:
 def _child(names: Sequence[bytes], depth: int, first: int, end: int) -> _Node:
     name = names[first]
     if end - first > 1:
-        name = SLASH.join(name.split(SLASH)[: depth + 1]) + SLASH
+        parts = name.split(SLASH)
+        # Where a file stands before what seems to be below it, only the directory is above both.
+        above = parts[:depth] if len(parts) == depth + 1 else parts[: depth + 1]
+        name = b"".join(part + SLASH for part in above)
     return _Node(name, ((first, end),))
 
 

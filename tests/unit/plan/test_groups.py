@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rehydrate.plan.groups import COLOURS, FileGroup, group_files
@@ -68,6 +68,7 @@ NAMES = st.lists(PART, min_size=1, max_size=4).map(b"/".join)
 
 
 @pytest.mark.slow
+@example({b"x/y": 1} | {b"%c" % letter: 1 for letter in b"lmnopqrstuvwx"})
 @given(st.dictionaries(NAMES, st.integers(0, 2**62), max_size=60))
 def test_each_file_is_in_one_group_that_is_above_it(files: dict[bytes, int]) -> None:
     groups, names = grouped(files)
